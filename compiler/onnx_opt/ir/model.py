@@ -1,0 +1,156 @@
+"""The model around the graphs: source bytes, operator sets, names, local functions, and the journal of edits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx_opt.ir import tensors
+from onnx_opt.wire import Buffer, Span
+
+if TYPE_CHECKING:
+    from onnx_opt.analysis import Facts
+    from onnx_opt.ir.graph import Function, Graph
+    from onnx_opt.ir.node import Node
+    from onnx_opt.ir.values import Constant, Value
+
+Undo = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class Model:
+    """What the graphs of one file share.
+
+    `buffer` holds the source for as long as any part of the model is unread or unchanged. `layout` is the order of the
+    top-level fields, as (field number, span).
+    """
+
+    def __init__(self, buffer: Buffer, path: Path | None):
+        self.buffer = buffer
+        self.path = path
+        self.layout: list[tuple[int, Span]] = []
+        self.ir_version = 0
+        self.opsets: dict[str, int] = {}
+        self.source_opsets: dict[str, int] = {}
+        self.functions: list[Function] = []
+        self.producer_name = self.producer_version = ""
+        self.metadata: dict[str, str] = {}
+        """Entries to add to the model's metadata_props when it is saved; those of the source stay as they are."""
+        self.names: dict[str, int] = {}
+        """How many values bear each name; more than one only in separate scopes."""
+        self.graph: Graph
+        self.revision = 0
+        """Grows with every edit: equal revisions mean that nothing happened in between."""
+        self.orphans: dict[Value, None] = {}
+        """Values that lost their last use since the last sweep."""
+        self.has_training_info = False
+        self._log: list[Undo] | None = None
+        self._counters: dict[str, int] = {}
+        self._external: dict[str, Buffer] = {}
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the analyses prove about the values; computed when asked for, kept up to date by the edits."""
+        from onnx_opt.analysis import Facts
+
+        return Facts(self)
+
+    # -- the journal of edits --------------------------------------------------------------------------------------
+
+    def record(self, undo: Callable[..., Any], *args: Any) -> None:
+        """Note how to take back the edit that is about to happen."""
+        self.revision += 1
+        if self._log is not None:
+            self._log.append((undo, args))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Edits inside are all taken back when an exception leaves the block. May be nested."""
+        outer, self._log = self._log, []
+        try:
+            yield
+        except BaseException:
+            self._rollback(outer)
+            raise
+        if outer is not None:
+            outer.extend(self._log or ())
+        self._log = outer
+
+    def _rollback(self, outer: list[Undo] | None) -> None:
+        log, self._log = self._log or [], None
+        for undo, args in reversed(log):
+            undo(*args)
+        self._log = outer
+
+    def touched(self, node: Node) -> None:
+        """Tell the analyses that a node's operands or attributes changed."""
+        facts = self.__dict__.get("facts")
+        if facts is not None:
+            facts.changed(node)
+
+    def forget(self, value: Value) -> None:
+        """Tell the analyses that a value may differ from what it was."""
+        facts = self.__dict__.get("facts")
+        if facts is not None:
+            facts.forget(value)
+
+    # -- names and operator sets -----------------------------------------------------------------------------------
+
+    def fresh(self, hint: str) -> str:
+        """A name that no value of the model bears, made from `hint`; it is taken from then on."""
+        hint = hint or "value"
+        number = self._counters.get(hint, 0)
+        while (name := f"{hint}_{number}" if number else hint) in self.names:
+            number += 1
+        self._counters[hint] = number
+        self.names[name] = 1
+        return name
+
+    def require_opset(self, domain: str, version: int) -> None:
+        """Import an operator set if the model does not import that domain yet."""
+        if domain not in self.opsets:
+            self.record(self.opsets.pop, domain, None)
+            self.opsets[domain] = version
+
+    def all_graphs(self) -> Iterator[Graph]:
+        """The main graph, its nested subgraphs, and the local functions with theirs; outer before inner."""
+        for graph in (self.graph, *self.functions):
+            yield from graph.nested()
+
+    def function(self, node: Node) -> Function | None:
+        """The local function that a node calls."""
+        return self._functions_by_id.get((node.domain, node.op, node.overload))
+
+    @property
+    def _functions_by_id(self) -> dict[tuple[str, str, str], Function]:
+        return {(f.domain, f.name, f.overload): f for f in self.functions}
+
+    # -- tensors ---------------------------------------------------------------------------------------------------
+
+    def tensor_header(self, constant: Constant) -> tensors.TensorHeader:
+        """Name, type, shape and place of an initializer, without its payload."""
+        assert constant.source is not None
+        if constant.sparse:
+            return tensors.read_sparse_header(self.buffer, constant.source)
+        return tensors.read_header(self.buffer, constant.source)
+
+    def tensor_array(self, constant: Constant) -> np.ndarray:
+        """The payload of an initializer, as a view where possible."""
+        header = constant.header
+        assert header is not None and constant.source is not None
+        if constant.sparse:
+            return tensors.read_sparse(self.buffer, constant.source, header)
+        return tensors.read_array(self.buffer, constant.source, header, self.external_file)
+
+    def external_file(self, location: str) -> Buffer:
+        """The mapped contents of an external data file. Raises ModelError where it is missing or out of bounds."""
+        if location not in self._external:
+            path = tensors.resolve_external(self.path.parent if self.path else None, location)
+            with path.open("rb") as file:
+                self._external[location] = mmap(file.fileno(), 0, access=ACCESS_READ) if path.stat().st_size else b""
+        return self._external[location]

@@ -1,0 +1,192 @@
+"""TensorProto to numpy and back, without copying the payload where numpy can view it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from onnx import SparseTensorProto, TensorProto, helper, numpy_helper
+
+from onnx_opt import wire
+from onnx_opt.errors import ModelError
+from onnx_opt.wire import Buffer, Span
+
+RAW_DATA, NAME = 9, 8
+_PAYLOAD_FIELDS = frozenset({4, 5, 6, 7, 9, 10, 11})
+
+Piece = bytes | memoryview
+"""A part of the output: the exporter writes a list of them, so that weights are never joined into one bytes object."""
+
+
+@cache
+def numpy_dtype(elem_type: int) -> np.dtype:
+    """The numpy (or ml_dtypes) dtype of an ONNX element type."""
+    try:
+        return np.dtype(helper.tensor_dtype_to_np_dtype(elem_type))
+    except KeyError:
+        raise ModelError(f"element type {elem_type} is not one that ONNX defines") from None
+
+
+@cache
+def element_type(dtype: np.dtype) -> int:
+    """The ONNX element type of a numpy dtype; `object` and `str` arrays are strings."""
+    if dtype.kind in "OUS":
+        return int(TensorProto.STRING)
+    return int(helper.np_dtype_to_tensor_dtype(dtype))
+
+
+@cache
+def is_packed(elem_type: int) -> bool:
+    """Whether several elements share a byte in the file (4-bit and 2-bit types)."""
+    name = TensorProto.DataType.Name(elem_type)
+    return name in {"INT4", "UINT4", "INT2", "UINT2", "FLOAT4E2M1"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorHeader:
+    """Everything of a TensorProto but its payload."""
+
+    name: str
+    elem_type: int
+    dims: tuple[int, ...]
+    raw: tuple[int, int] | None
+    location: dict[str, str] | None
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return math.prod(self.dims)
+
+
+def read_header(buffer: Buffer, span: Span) -> TensorHeader:
+    """The header of the TensorProto in `span`."""
+    raw, kept = None, []
+    for field, tag, start, end in wire.scan(buffer, span.start, span.end):
+        if field == RAW_DATA:
+            raw = (start, end)
+        elif field not in _PAYLOAD_FIELDS:
+            kept.append(buffer[tag:end])
+    proto = TensorProto.FromString(b"".join(kept))
+    location = {e.key: e.value for e in proto.external_data} if proto.data_location == TensorProto.EXTERNAL else None
+    if any(dim < 0 for dim in proto.dims):
+        raise ModelError(f"initializer '{proto.name}' has a negative dimension: {list(proto.dims)}")
+    return TensorHeader(proto.name, proto.data_type, tuple(proto.dims), raw, location)
+
+
+def read_array(buffer: Buffer, span: Span, header: TensorHeader, external: Callable[[str], Buffer]) -> np.ndarray:
+    """The values of the TensorProto in `span`: a read-only view into the file where its encoding allows it."""
+    if header.location is not None:
+        return _external_array(header, external)
+    dtype = numpy_dtype(header.elem_type)
+    if header.raw and dtype != object and not is_packed(header.elem_type):
+        return _view(buffer, header, *header.raw)
+    try:
+        array = numpy_helper.to_array(TensorProto.FromString(buffer[span.start : span.end]))
+    except Exception as error:  # protobuf and numpy each have their own kinds
+        raise ModelError(f"initializer '{header.name}' can't be decoded: {error}") from None
+    array.setflags(write=False)
+    return array
+
+
+def _view(buffer: Buffer, header: TensorHeader, start: int, end: int) -> np.ndarray:
+    dtype = numpy_dtype(header.elem_type)
+    if end - start != dtype.itemsize * header.count:
+        raise ModelError(
+            f"initializer '{header.name}' has {end - start} bytes of data, its shape {list(header.dims)} needs "
+            f"{dtype.itemsize * header.count}"
+        )
+    return np.frombuffer(buffer, dtype, header.count, start).reshape(header.dims)
+
+
+def external_range(header: TensorHeader, size: int) -> tuple[int, int]:
+    """[start, end) of an external tensor's payload in its file of `size` bytes."""
+    location = header.location or {}
+    try:
+        start = int(location.get("offset", 0))
+        end = start + int(location["length"]) if "length" in location else size
+    except ValueError:
+        raise ModelError(f"initializer '{header.name}': offset or length of its external data is no number") from None
+    if not 0 <= start <= end <= size:
+        raise ModelError(
+            f"initializer '{header.name}': bytes {start} to {end} are outside of its external file "
+            f"'{location.get('location', '')}' of {size} bytes"
+        )
+    return start, end
+
+
+def _external_array(header: TensorHeader, external: Callable[[str], Buffer]) -> np.ndarray:
+    buffer = external((header.location or {}).get("location", ""))
+    start, end = external_range(header, len(buffer))
+    if not is_packed(header.elem_type):
+        return _view(buffer, header, start, end)
+    proto = TensorProto(data_type=header.elem_type, dims=header.dims, raw_data=buffer[start:end])
+    return numpy_helper.to_array(proto)
+
+
+def resolve_external(folder: Path | None, location: str) -> Path:
+    """The file of an external tensor. It must lie in the model's folder: raises `ModelError` for `..`, absolute
+    paths and links that lead outside, as ONNX Runtime does."""
+    if folder is None:
+        raise ModelError(f"external data '{location}' has no folder: load the model from its file instead of from bytes")
+    path = (folder / location).resolve()
+    if not location or Path(location).is_absolute() or not path.is_relative_to(folder.resolve()):
+        raise ModelError(f"external data '{location}' is outside of the model's folder; copy it beside the model")
+    if not path.is_file():
+        raise ModelError(f"external data file '{location}' is missing from {folder}")
+    return path
+
+
+def write_array(name: str, array: np.ndarray, elem_type: int | None = None) -> list[Piece]:
+    """A TensorProto named `name` with the values of `array`, as pieces; the payload is not copied."""
+    kind = elem_type or element_type(array.dtype)
+    if kind == TensorProto.STRING or is_packed(kind):
+        return [numpy_helper.from_array(array, name).SerializeToString()]
+    header = TensorProto(dims=array.shape, data_type=kind, name=name).SerializeToString()
+    payload = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return [header, wire.encode_tag(RAW_DATA, len(payload)), payload]
+
+
+def external_reference(name: str, elem_type: int, dims: tuple[int, ...], file: str, start: int, size: int) -> bytes:
+    """A TensorProto whose payload is `size` bytes at `start` of `file`."""
+    proto = TensorProto(dims=dims, data_type=elem_type, name=name, data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", file), ("offset", str(start)), ("length", str(size))):
+        entry = proto.external_data.add()
+        entry.key, entry.value = key, value
+    return proto.SerializeToString()
+
+
+def _sparse_parts(buffer: Buffer, span: Span) -> SparseTensorProto:
+    try:
+        return SparseTensorProto.FromString(buffer[span.start : span.end])
+    except Exception as error:
+        raise ModelError(f"a sparse initializer can't be decoded: {error}") from None
+
+
+def read_sparse_header(buffer: Buffer, span: Span) -> TensorHeader:
+    """The header of the dense tensor that a SparseTensorProto stands for."""
+    proto = _sparse_parts(buffer, span)
+    return TensorHeader(proto.values.name, proto.values.data_type, tuple(proto.dims), None, None)
+
+
+def read_sparse(buffer: Buffer, span: Span, header: TensorHeader) -> np.ndarray:
+    """A sparse initializer as a dense array. Indices are linear ([NNZ]) or coordinates ([NNZ, rank])."""
+    proto = _sparse_parts(buffer, span)
+    try:
+        values, indices = numpy_helper.to_array(proto.values), numpy_helper.to_array(proto.indices)
+        dense = np.zeros(header.dims, values.dtype)
+        dense.reshape(-1)[indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), header.dims)] = values
+    except Exception as error:
+        raise ModelError(f"sparse initializer '{header.name}' can't be decoded: {error}") from None
+    dense.setflags(write=False)
+    return dense
+
+
+def payload(array: np.ndarray, elem_type: int) -> Piece:
+    """The bytes of an array as they stand in raw_data or in an external file."""
+    if is_packed(elem_type):
+        return numpy_helper.from_array(array).raw_data
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
