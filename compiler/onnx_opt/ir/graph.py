@@ -243,13 +243,18 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
         position = producer._outputs.index(old)
         if not old.is_graph_output:
             self.replace_uses(old, new)
-        elif new.producer is not None and new.graph is self and not new.is_graph_output and not new.pinned:
+        elif self.can_take_name(old, new):
+            assert new.producer is not None
             self.replace_uses(new, old)
             self.take_output(new.producer, new.producer._outputs.index(new), producer, position)
         else:
             bridge = self.make_node("Identity", [new], name=old.name, origin=producer.origin)
             self.insert(bridge, producer)
             self.take_output(bridge, 0, producer, position)
+
+    def can_take_name(self, old: Value, new: Value) -> bool:
+        """Whether `new` can become the graph output that `old` is."""
+        return new.producer is not None and new.graph is self and not new.is_graph_output and not new.pinned
 
     def set_graph_output(self, index: int, value: Value) -> None:
         """Let graph output `index` be `value`; the interface takes its name."""
@@ -375,6 +380,11 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
         node.retyped = True
         self.touch_node(node)
         self.model.touched(node)
+
+    def set_origin(self, node: Node, origin: Origin) -> None:
+        """Say where a node comes from."""
+        self.model.record(self.set_origin, node, node.origin)
+        node._origin = origin
 
     # -- values ----------------------------------------------------------------------------------------------------
 

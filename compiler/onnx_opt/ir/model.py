@@ -49,6 +49,7 @@ class Model:
         self.orphans: dict[Value, None] = {}
         """Values that lost their last use since the last sweep."""
         self.has_training_info = False
+        self._function_table: dict[tuple[str, str, str], Function] | None = None
         self._log: list[Undo] | None = None
         self._counters: dict[str, int] = {}
         self._external: dict[str, Buffer] = {}
@@ -124,11 +125,17 @@ class Model:
 
     def function(self, node: Node) -> Function | None:
         """The local function that a node calls."""
-        return self._functions_by_id.get((node.domain, node.op, node.overload))
+        if not self.functions:
+            return None
+        if self._function_table is None:
+            self._function_table = {(f.domain, f.name, f.overload): f for f in self.functions}
+        return self._function_table.get((node.domain, node.op, node.overload))
 
-    @property
-    def _functions_by_id(self) -> dict[tuple[str, str, str], Function]:
-        return {(f.domain, f.name, f.overload): f for f in self.functions}
+    def set_functions(self, functions: list[Function]) -> None:
+        """Keep only these local functions, in this order."""
+        self.record(self.set_functions, list(self.functions))
+        self.functions[:] = functions
+        self._function_table = None
 
     # -- tensors ---------------------------------------------------------------------------------------------------
 

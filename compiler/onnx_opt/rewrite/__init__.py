@@ -1,0 +1,7 @@
+"""The rewrite engine: patterns, rules, and the driver that applies them."""
+
+from onnx_opt.rewrite.driver import apply_rules
+from onnx_opt.rewrite.pattern import anyof, const, domain, op, opt, rest
+from onnx_opt.rewrite.rule import NoMatch, Rule, decline, require, rule
+
+__all__ = ["NoMatch", "Rule", "anyof", "apply_rules", "const", "decline", "domain", "op", "opt", "require", "rest", "rule"]

@@ -1,0 +1,84 @@
+"""Rewrite rules: a pattern, and a pure function from what it found to what takes its place.
+
+    @rule(op.Transpose(op.Transpose("x", perm="p"), perm="q"), shared=True)
+    def merge_transposes(x, p, q):
+        \"\"\"Two transposes in a row are one.\"\"\"
+        return op.Transpose(x, perm=[p[axis] for axis in q])
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from onnx_opt.rewrite.pattern import Head, Match, calls_of, names_in
+
+ALWAYS_BOUND = frozenset({"root", "graph", "target"})
+"""Parameters that every rule may ask for: the matched root node, its graph, and the target of the run."""
+
+
+class NoMatch(Exception):
+    """A rule declines; the message is the reason that the user reads."""
+
+
+def require(condition: Any, why_not: str) -> None:
+    """Decline with the reason `why_not` unless `condition` holds."""
+    if not condition:
+        raise NoMatch(why_not)
+
+
+def decline(why: str) -> NoReturn:
+    """Decline with a reason."""
+    raise NoMatch(why)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule with its name in the spelling of flags.
+
+    `shared`: the matched interior may have other users; it stays for them. `exact`: results are equal to the bit.
+    `opsets`: the versions (first, last) of the root's domain that the rule is right for.
+    """
+
+    name: str
+    pattern: Any
+    build: Callable[..., Any]
+    shared: bool = False
+    exact: bool = False
+    opsets: tuple[int, int] | None = None
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first line of the rule's docstring."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[0]
+
+    @property
+    def heads(self) -> set[Head]:
+        """The operators that a match may have at its root."""
+        return {head for call in calls_of(self.pattern) for head in call.heads}
+
+    def apply(self, match: Match, **always: Any) -> Any:
+        """The replacement for a match, None for none. Raises NoMatch where the rule declines."""
+        return self.build(**{name: match.bindings.get(name, always.get(name)) for name in self.parameters})
+
+
+def rule(
+    pattern: Any, *, shared: bool = False, exact: bool = False, opsets: tuple[int, int] | None = None
+) -> Callable[[Callable[..., Any]], Rule]:
+    """Make a rule of a function. Its parameters name what the pattern binds, or `root`, `graph` and `target`; the name
+    is the function's with hyphens. Raises TypeError for a parameter that nothing binds."""
+
+    def decorate(build: Callable[..., Any]) -> Rule:
+        parameters = tuple(inspect.signature(build).parameters)
+        name = build.__name__.replace("_", "-")
+        unknown = set(parameters) - names_in(pattern) - ALWAYS_BOUND
+        if unknown:
+            raise TypeError(f"rule {name}: its pattern binds {sorted(names_in(pattern))}, not {sorted(unknown)}")
+        return Rule(name, pattern, build, shared, exact, opsets, parameters)
+
+    return decorate
+
+

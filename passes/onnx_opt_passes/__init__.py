@@ -1,0 +1,8 @@
+"""The passes that come with onnx-opt, one a file; the modules beside them hold what a pass is made of."""
+
+from onnx_opt_passes.cleanup import Cleanup
+from onnx_opt_passes.fold import Fold
+from onnx_opt_passes.fuse_conv_bn_relu import FuseConvBnRelu
+from onnx_opt_passes.strip_custom_ops import StripCustomOps
+
+PASSES = [StripCustomOps, Fold, Cleanup, FuseConvBnRelu]

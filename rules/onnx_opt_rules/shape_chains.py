@@ -1,0 +1,43 @@
+"""Shape arithmetic under dynamic dims: operands that only restate what the shapes say become constants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx_opt import shapes
+from onnx_opt.ir import Node, Value
+from onnx_opt.rewrite import op, require, rule
+
+
+@rule(op.Reshape("x", "shape").named("node"), exact=True, shared=True, opsets=(5, 1 << 30))
+def constant_reshape_shape(x: Value, shape: Value, node: Node) -> Any:
+    """Reshape to dims that it can take over from its operand (0) or infer (-1) needs no computed shape.
+
+    -1 is only right where no other dim can be 0, for then it is not defined; a computed size must not be negative, for
+    -1 and 0 mean something else.
+    """
+    require(shape.constant is None, "the shape is a constant already")
+    content, dims = shape.content, x.dims
+    require(content is not None, "the shape is not known symbolically")
+    require(dims is not None, "the rank of the operand is unknown")
+    wanted = list(content)
+    if node.attribute("allowzero"):
+        require(all(isinstance(d, int) and d for d in wanted), "allowzero gives 0 another meaning")
+    out: list[int] = []
+    for axis, dim in enumerate(wanted):
+        if isinstance(dim, int):
+            out.append(dim)
+        elif axis < len(dims) and shapes.equal(dim, dims[axis]):
+            out.append(0)
+        else:
+            require(-1 not in out, "two dims are neither constant nor those of the operand")
+            require(shapes.at_least(dim, 0), f"{shapes.text(dim)} may be negative")
+            out.append(-1)
+    if -1 in out and out != wanted:
+        copied = [dims[axis] for axis, dim in enumerate(out) if dim == 0]
+        require(all(shapes.provably_positive(dim) for dim in copied), "a dim may be 0, then -1 is not defined")
+    return op.Reshape(x, np.array(out, np.int64), allowzero=None if 0 in out else node.attrs.get("allowzero"))
+
+
+RULES = [constant_reshape_shape]
