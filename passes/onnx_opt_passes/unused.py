@@ -16,12 +16,10 @@ def remove(graph: Graph, context: PassContext) -> None:
     if not context.journal.admit_key(Key(context.pass_name, RULE, "")):
         return
     before = model.revision
-    for inner in list(model.all_graphs()):
-        for node in inner:
-            if not any(value.uses for value in node.outputs):
-                model.orphans.update(dict.fromkeys(node.outputs))
+    for inner in model.all_graphs():
         model.orphans.update((constant, None) for constant in inner.constants if not constant.uses)
-    order.sweep(model)
+    for top in (model.graph, *model.functions):
+        order.remove_dead(top)
     _remove_functions(model)
     if model.revision != before:
         context.applied(RULE, [])

@@ -138,15 +138,11 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
         """A node for this graph with fresh results, not yet inserted. None stands for an absent operand."""
         operands = [value if value is not None else Variable("") for value in inputs]
         results = [Variable(self.fresh(name or op), graph=self) for _ in range(outputs)]
-        node = Node(op, self.fresh_node_name(name), attrs, operands, results, domain, origin)
+        node = Node(op, self.model.fresh_node_name(name or op), attrs, operands, results, domain, origin)
         node.graph = self
         for value in results:
             value.producer = node
         return node
-
-    def fresh_node_name(self, hint: str) -> str:
-        """A node name; ONNX asks nothing of them, but messages are clearer when a new node is told from its source."""
-        return hint
 
     def add_constant(self, array: np.ndarray, hint: str = "constant") -> Constant:
         """A new initializer."""
@@ -391,11 +387,8 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
     def rename(self, value: Value, name: str) -> None:
         """Give a value another name, which must be unused."""
         self.model.record(self.rename, value, value.name)
-        names = self.model.names
-        names[value.name] = names.get(value.name, 1) - 1
-        if not names[value.name]:
-            del names[value.name]
-        names[name] = names.get(name, 0) + 1
+        self.model.names.discard(value.name)
+        self.model.names.add_all([name])
         value.declared  # noqa: B018 - read before the source no longer applies
         value.name, value.renamed = name, True
         for user, _ in value.uses:

@@ -198,9 +198,7 @@ class _GraphLoader:
         self.scopes[self.graph] = self.local
         self._connect(nodes, protos)
         self._read_outputs()
-        names = self.model.names
-        for name in self.local:
-            names[name] = names.get(name, 0) + 1
+        self.model.names.add_all(self.local)
 
     # -- fields of the graph ---------------------------------------------------------------------------------------
 

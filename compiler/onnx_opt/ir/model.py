@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx_opt.ir import tensors
+from onnx_opt.ir.names import Names
 from onnx_opt.wire import Buffer, Span
 
 if TYPE_CHECKING:
@@ -41,17 +42,17 @@ class Model:
         self.producer_name = self.producer_version = ""
         self.metadata: dict[str, str] = {}
         """Entries to add to the model's metadata_props when it is saved; those of the source stay as they are."""
-        self.names: dict[str, int] = {}
-        """How many values bear each name; more than one only in separate scopes."""
+        self.names = Names()
+        """The names of all values."""
         self.graph: Graph
         self.revision = 0
         """Grows with every edit: equal revisions mean that nothing happened in between."""
         self.orphans: dict[Value, None] = {}
         """Values that lost their last use since the last sweep."""
         self.has_training_info = False
+        self._node_names: Names | None = None
         self._function_table: dict[tuple[str, str, str], Function] | None = None
         self._log: list[Undo] | None = None
-        self._counters: dict[str, int] = {}
         self._external: dict[str, Buffer] = {}
 
     @cached_property
@@ -104,13 +105,13 @@ class Model:
 
     def fresh(self, hint: str) -> str:
         """A name that no value of the model bears, made from `hint`; it is taken from then on."""
-        hint = hint or "value"
-        number = self._counters.get(hint, 0)
-        while (name := f"{hint}_{number}" if number else hint) in self.names:
-            number += 1
-        self._counters[hint] = number
-        self.names[name] = 1
-        return name
+        return self.names.fresh(hint or "value")
+
+    def fresh_node_name(self, hint: str) -> str:
+        """A name that no node of the model bears: ONNX does not ask for that, ONNX Runtime does."""
+        if self._node_names is None:
+            self._node_names = Names(node.name for graph in self.all_graphs() for node in graph)
+        return self._node_names.fresh(hint)
 
     def require_opset(self, domain: str, version: int) -> None:
         """Import an operator set if the model does not import that domain yet."""

@@ -36,12 +36,14 @@ def values_read(node: Node) -> Iterator[Value]:
 
 
 def remove_dead(graph: Graph) -> int:
-    """Remove nodes whose results nobody reads, in the graph and its subgraphs."""
+    """Remove nodes whose results nobody reads, in the graph and its subgraphs; returns how many."""
+    removed = 0
     for inner in graph.nested():
         for node in inner:
-            if not any(value.uses for value in node._outputs):
-                graph.model.orphans.update(dict.fromkeys(node._outputs))
-    return sweep(graph.model)
+            if not any(value.uses or value.pinned for value in node._outputs):
+                inner.erase(node)
+                removed += 1
+    return removed + sweep(graph.model)
 
 
 def sweep(model: Model) -> int:

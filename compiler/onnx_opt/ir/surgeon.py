@@ -57,7 +57,8 @@ def _settle(graph: Graph, value: Value) -> None:
     names = graph.model.names
     if value.name in names:
         value.name = graph.fresh(value.name)
-    names[value.name] = 1
+    else:
+        names.add_all([value.name])
     value.graph = graph
     if isinstance(value, Constant):
         graph.attach_constant(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from onnx import SparseTensorProto, TensorProto, helper, numpy_helper
 
-from onnx_opt import wire
+from onnx_opt import types, wire
 from onnx_opt.errors import ModelError
 from onnx_opt.wire import Buffer, Span
 
@@ -41,9 +41,8 @@ def element_type(dtype: np.dtype) -> int:
 
 @cache
 def is_packed(elem_type: int) -> bool:
-    """Whether several elements share a byte in the file (4-bit and 2-bit types)."""
-    name = TensorProto.DataType.Name(elem_type)
-    return name in {"INT4", "UINT4", "INT2", "UINT2", "FLOAT4E2M1"}
+    """Whether elements share bytes in the file (6-bit, 4-bit and 2-bit types)."""
+    return elem_type != TensorProto.STRING and types.element_bits(elem_type) % 8 != 0
 
 
 @dataclass(frozen=True, slots=True)
