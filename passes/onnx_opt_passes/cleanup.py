@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from onnx_opt.passes import Pass, PassContext, option
 
-
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph
 

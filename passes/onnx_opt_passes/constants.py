@@ -13,7 +13,7 @@ import numpy as np
 
 from onnx_opt import traits, types
 from onnx_opt.evaluate import evaluate, result_bytes
-from onnx_opt.ir import Constant, Graph, Node, Value, order
+from onnx_opt.ir import Constant, Graph, Node, Value
 from onnx_opt.passes import PassContext
 
 RULE = "fold-constant"
@@ -28,7 +28,7 @@ def fold(graph: Graph, context: PassContext, max_growth: int) -> None:
     folder = _Folder(graph, context, max_growth)
     folder.choose()
     folder.compute()
-    order.sweep(graph.model)
+    graph.model.settle()
 
 
 class _Folder:
@@ -79,14 +79,16 @@ class _Folder:
             return False
         size = result_bytes(node)
         if size is None or size > INTERMEDIATE_LIMIT:
-            self.context.declined(RULE, node, f"its result would be {'of unknown size' if size is None else _text(size)}")
+            self.context.declined(
+                RULE, node, f"its result would be {'of unknown size' if size is None else _text(size)}"
+            )
             return False
         return True
 
     def _is_constant(self, value: Value) -> bool:
         if isinstance(value, Constant):
             return not value.overridable
-        return value.producer in self.chosen or value.producer is not None and value.constant is not None
+        return value.producer in self.chosen or (value.producer is not None and value.constant is not None)
 
     def _check_growth(self, node: Node) -> None:
         """Users come before this in the reversed order: what they did not fold must be kept, and be worth its bytes."""
@@ -111,7 +113,8 @@ class _Folder:
         """Bytes of the initializers that only this node reads, directly or through nodes that only it reads."""
         if node.op == "Constant":
             return sum(self.arrays[value].nbytes for value in node.outputs if value in self.arrays)
-        freed, stack, seen = 0, list(node.inputs), set()
+        freed, stack = 0, list(node.inputs)
+        seen: set[Value] = set()
         while stack and len(seen) < 64:
             value = stack.pop()
             if value in seen or len(value.uses) != 1:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from onnx_opt import schemas, shapes
 from onnx_opt.errors import PassError, UsageError
-from onnx_opt.ir import Graph, Node, Value, order
+from onnx_opt.ir import Graph, Node, Value
 from onnx_opt.passes import PassContext, nearest
 
 RULE = "strip-op"
@@ -31,7 +31,9 @@ class Selector:
         """Read DOMAIN::OP, DOMAIN::OP=input:N or DOMAIN::OP=op:NAME. Raises UsageError."""
         found = _SPELLING.fullmatch(text.strip())
         if found is None or (found["kind"] == "input" and not found["what"].isdigit()):
-            raise UsageError(f"'{text}' names no operator", remedy="write DOMAIN::OP, DOMAIN::OP=input:N or DOMAIN::OP=op:NAME")
+            raise UsageError(
+                f"'{text}' names no operator", remedy="write DOMAIN::OP, DOMAIN::OP=input:N or DOMAIN::OP=op:NAME"
+            )
         if schemas.normal_domain(found["domain"]) == "":
             raise UsageError(f"'{text}' is a standard operator: only custom ones can be stripped")
         if found["kind"] == "op":
@@ -50,7 +52,7 @@ def strip(graph: Graph, context: PassContext, selectors: Sequence[Selector]) -> 
         unused.pop(selector, None)
         if context.admit(RULE, node):
             _strip(node, selector, context)
-    order.sweep(graph.model)
+    graph.model.settle()
     if unused and not _already_stripped(context):
         _refuse(graph, next(iter(unused)))
 
@@ -95,7 +97,9 @@ def _operand(node: Node, selector: Selector) -> Value:
         value = node.input(selector.operand)
         if value is None:
             count = len(node.inputs)
-            raise PassError(f"it has no operand {selector.operand}", node=node.label(), remedy=f"it has {count}: 0 to {count - 1}")
+            raise PassError(
+                f"it has no operand {selector.operand}", node=node.label(), remedy=f"it has {count}: 0 to {count - 1}"
+            )
         return value
     data = [value for value in node.inputs if value.name and value.constant is None]
     if len(data) != 1:
@@ -108,17 +112,16 @@ def _check_types(node: Node, operand: Value, result: Value, selector: Selector) 
     """Operand and result must agree in element type and shape: known not to differ, and known at all unless the user
     named the operand."""
     kinds = operand.elem_type, result.elem_type
-    dims = operand.dims, result.dims
+    before, after = operand.dims, result.dims
     name = f"{node.domain}::{node.op}"
     if all(kinds) and kinds[0] != kinds[1]:
         raise PassError(f"{name} changes the element type: stripping it would change the model", node=node.label(),
                         remedy=f"replace it instead: --strip-op '{name}=op:NAME'")  # fmt: skip
-    known = dims[0] is not None and dims[1] is not None
-    if known and (len(dims[0]) != len(dims[1]) or any(map(_differ, *dims))):
-        shown = " to ".join("x".join(map(shapes.text, each)) for each in dims)
+    if before is not None and after is not None and (len(before) != len(after) or any(map(_differ, before, after))):
+        shown = " to ".join("x".join(map(shapes.text, each)) for each in (before, after))
         raise PassError(f"{name} changes the shape from {shown}: stripping it would change the model", node=node.label(),
                         remedy=f"replace it instead: --strip-op '{name}=op:NAME'")  # fmt: skip
-    if selector.operand is None and not (known and all(kinds)):
+    if selector.operand is None and (before is None or after is None or not all(kinds)):
         raise PassError(f"the model does not state the type of the result of {name}", node=node.label(),
                         remedy=f"vouch for it: --strip-op '{name}=input:{node.inputs.index(operand)}'")  # fmt: skip
 

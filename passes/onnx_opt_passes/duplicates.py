@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable
-from hashlib import blake2b
 
 from onnx_opt import traits
-from onnx_opt.ir import Constant, Graph, Node, attributes, order, tensors
+from onnx_opt.ir import Constant, Graph, Node, attributes
 from onnx_opt.journal import Key
 from onnx_opt.passes import PassContext
 
@@ -19,7 +18,7 @@ def merge_nodes(graph: Graph, context: PassContext) -> None:
     for all small integer tensors that provably hold the same numbers, known or symbolic."""
     for inner in graph.model.all_graphs():
         _merge_in(inner, context)
-    order.sweep(graph.model)
+    graph.model.settle()
 
 
 def _merge_in(graph: Graph, context: PassContext) -> None:
@@ -82,21 +81,15 @@ def merge_initializers(graph: Graph, context: PassContext) -> None:
         for group in groups.values():
             if len(group) > 1:
                 _merge_group(inner, group, context)
-    order.sweep(graph.model)
+    graph.model.settle()
 
 
 def _merge_group(graph: Graph, group: list[Constant], context: PassContext) -> None:
     first: dict[bytes, Constant] = {}
     for constant in group:
-        twin = first.setdefault(_digest(constant), constant)
+        twin = first.setdefault(constant.digest(), constant)
         if twin is constant or constant.is_graph_output:
             continue
         if context.journal.admit_key(Key(context.pass_name, INITIALIZERS, constant.name)):
             graph.replace_uses(constant, twin)
             context.applied(INITIALIZERS, [], None, [constant.name])
-
-
-def _digest(constant: Constant) -> bytes:
-    if constant.dtype == object:
-        return repr(constant.values.tolist()).encode()
-    return blake2b(tensors.payload(constant.values, constant.elem_type), digest_size=16).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnx_opt import traits
-from onnx_opt.ir import Graph, Node, order
+from onnx_opt.ir import Graph, Node
 from onnx_opt.passes import PassContext
 
 RULE = "remove-noop"
@@ -14,7 +14,7 @@ def remove(graph: Graph, context: PassContext) -> None:
     for inner in graph.model.all_graphs():
         for node in inner:
             _bypass(inner, node, context)
-    order.sweep(graph.model)
+    graph.model.settle()
 
 
 def _bypass(graph: Graph, node: Node, context: PassContext) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onnx import TensorProto
+
 from onnx_opt.ir import Node, Value
 from onnx_opt.rewrite import domain, op, opt, require, rule
 from onnx_opt.target import Target
@@ -16,9 +17,18 @@ ON_CUDA = frozenset({"Relu"})
 """cuDNN's fused convolution knows this one only."""
 
 
-@rule(op[(*ACTIVATIONS, "Clip")](op.Conv("x", "w", opt("b")).named("conv"), opt("low"), opt("high")).named("activation"))
+@rule(
+    op[(*ACTIVATIONS, "Clip")](op.Conv("x", "w", opt("b")).named("conv"), opt("low"), opt("high")).named("activation")
+)
 def fuse_conv_activation(
-    x: Value, w: Value, b: Value | None, low: Value | None, high: Value | None, conv: Node, activation: Node, target: Target
+    x: Value,
+    w: Value,
+    b: Value | None,
+    low: Value | None,
+    high: Value | None,
+    conv: Node,
+    activation: Node,
+    target: Target,
 ) -> Any:
     """Conv and its activation are one FusedConv."""
     require(target.supports("FusedConv", CONTRIB), f"{target.name} has no FusedConv; it fuses the pair when it loads")

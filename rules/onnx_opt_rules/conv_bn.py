@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from onnx_opt.ir import Node, Value
 from onnx_opt.rewrite import anyof, const, op, opt, require, rule
-
 from onnx_opt_rules.linear import OPERATORS, Linear, has_channels, per_channel, result_rank
 
 ANY_VERSION = 1 << 30
@@ -61,7 +61,9 @@ def scale_and_shift(linear: Linear, x: Any, scale: np.ndarray | None, shift: np.
 
 
 @rule(op.BatchNormalization(LINEAR, *STATISTICS).named("bn"), opsets=(7, ANY_VERSION))
-def fold_batch_normalization(x: Value, w: Any, b: Any, linear: Node, bn: Node, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+def fold_batch_normalization(
+    x: Value, w: Any, b: Any, linear: Node, bn: Node, gamma: Any, beta: Any, mean: Any, var: Any
+) -> Any:
     """BatchNormalization after a linear operator goes into its weights."""
     core = Linear.of(linear, w, b)
     require(core.is_convolution or result_rank(core, x) == 2, "the channels are not the last axis")
@@ -88,7 +90,9 @@ def _after(core: Linear, x: Value, c: np.ndarray, node: Node) -> tuple[np.ndarra
     rank = result_rank(core, x)
     scale, shift = affine(node, c, node.inputs[0].constant is not None)
     axis = core.channel_axis(rank)
-    spread = [None if part is None else per_channel(np.asarray(part), core.outputs, axis, rank) for part in (scale, shift)]
+    spread = [
+        None if part is None else per_channel(np.asarray(part), core.outputs, axis, rank) for part in (scale, shift)
+    ]
     require(c.ndim <= rank, "the constant has more dimensions than the result")
     return spread[0], spread[1]
 
@@ -113,7 +117,9 @@ def fold_affine_after_matmul(x: Value, w: Any, b: Any, c: Any, linear: Node, roo
     return scale_and_shift(core, x, scale, bias if shift is None else bias + shift)
 
 
-AFFINE_OPERAND = anyof(op["Add", "Sub", "Mul", "Div"]("x", const("c")).named("inner"), op.Sub(const("c"), "x").named("inner"))
+AFFINE_OPERAND = anyof(
+    op["Add", "Sub", "Mul", "Div"]("x", const("c")).named("inner"), op.Sub(const("c"), "x").named("inner")
+)
 
 
 @rule(op["Conv", "Gemm", "MatMul"](AFFINE_OPERAND, const("w"), opt(const("b"))).named("linear"))
@@ -126,7 +132,9 @@ def fold_affine_before(x: Value, w: Any, b: Any, c: Any, inner: Node, linear: No
 
 
 @rule(
-    op["Conv", "Gemm"](op.BatchNormalization("x", *STATISTICS).named("bn"), const("w"), opt(const("b"))).named("linear"),
+    op["Conv", "Gemm"](op.BatchNormalization("x", *STATISTICS).named("bn"), const("w"), opt(const("b"))).named(
+        "linear"
+    ),
     opsets=(7, ANY_VERSION),
 )
 def fold_batch_normalization_before(
@@ -146,7 +154,9 @@ def fold_into_operand(core: Linear, x: Value, scale: np.ndarray | None, shift: n
     rank = core.w.ndim if core.is_convolution else x.rank or 0
     require(has_channels(x, core, rank), "the constant may widen the operand")
     axis = core.channel_axis(rank)
-    spread = [None if part is None else per_channel(np.asarray(part), core.inputs, axis, rank) for part in (scale, shift)]
+    spread = [
+        None if part is None else per_channel(np.asarray(part), core.inputs, axis, rank) for part in (scale, shift)
+    ]
     w = core.w.astype(np.float64) if spread[0] is None else core.scaled_inputs(spread[0])
     if spread[1] is None:
         return core.rebuilt(x, w, core.bias())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from onnx_opt.ir import Node, Value
-from onnx_opt.rewrite import op, opt, require, rule
+from onnx_opt.rewrite import known, op, opt, require, rule
 
 
 def pad_amounts(pad: Node, rank: int) -> list[tuple[int, int]]:
@@ -15,13 +16,12 @@ def pad_amounts(pad: Node, rank: int) -> list[tuple[int, int]]:
         flat = pad.attribute("pads") or pad.attribute("paddings")
         axes = list(range(rank))
     else:
-        known = pad.inputs[1].constant
-        require(known is not None, "the padding is only known when the model runs")
-        flat = known.tolist()
+        flat = known(pad.inputs[1].constant, "the padding is only known when the model runs").tolist()
         listed = pad.input(3)
-        chosen = None if listed is None else listed.constant
-        require(listed is None or chosen is not None, "the padded axes are only known when the model runs")
-        axes = list(range(rank)) if chosen is None else [int(a) % rank for a in chosen]
+        axes = list(range(rank))
+        if listed is not None:
+            chosen = known(listed.constant, "the padded axes are only known when the model runs")
+            axes = [int(axis) % rank for axis in chosen]
     require(flat is not None and len(flat) == 2 * len(axes), "the padding does not match the rank")
     amounts = [(0, 0)] * rank
     for position, axis in enumerate(axes):
@@ -39,13 +39,15 @@ def pad_value(pad: Node) -> Any:
     return None if operand.constant is None else operand.constant.item()
 
 
-@rule(op.Conv(op.Pad("x", opt("amounts"), opt("value"), opt("axes")).named("pad"), "w", opt("b")).named("conv"), opsets=(2, 1 << 30))
+@rule(
+    op.Conv(op.Pad("x", opt("amounts"), opt("value"), opt("axes")).named("pad"), "w", opt("b")).named("conv"),
+    opsets=(2, 1 << 30),
+)
 def fold_pad_into_conv(x: Value, w: Value, b: Value | None, pad: Node, conv: Node) -> Any:
     """Pad with zeros, then Conv: the Conv pads."""
     require(pad.attribute("mode", "constant") == "constant" and pad_value(pad) == 0, "the padding is not zero")
     require(conv.attribute("auto_pad", "NOTSET") in ("NOTSET", "VALID"), "the Conv chooses its padding itself")
-    rank = w.rank
-    require(rank is not None and rank >= 3, "the rank is unknown")
+    rank = known(w.rank, "the rank is unknown")
     amounts = pad_amounts(pad, rank)
     require(amounts[:2] == [(0, 0), (0, 0)], "batch or channels are padded")
     require(min(min(pair) for pair in amounts) >= 0, "a negative amount cuts")

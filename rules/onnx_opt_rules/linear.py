@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from onnx_opt import shapes, types
 from onnx_opt.ir import Node, Value
 from onnx_opt.rewrite import op, require

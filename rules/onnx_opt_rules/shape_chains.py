@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from onnx_opt import shapes
 from onnx_opt.ir import Node, Value
-from onnx_opt.rewrite import op, require, rule
+from onnx_opt.rewrite import known, op, require, rule
 
 
 @rule(op.Reshape("x", "shape").named("node"), exact=True, shared=True, opsets=(5, 1 << 30))
@@ -18,10 +19,8 @@ def constant_reshape_shape(x: Value, shape: Value, node: Node) -> Any:
     -1 and 0 mean something else.
     """
     require(shape.constant is None, "the shape is a constant already")
-    content, dims = shape.content, x.dims
-    require(content is not None, "the shape is not known symbolically")
-    require(dims is not None, "the rank of the operand is unknown")
-    wanted = list(content)
+    wanted = list(known(shape.content, "the shape is not known symbolically"))
+    dims = known(x.dims, "the rank of the operand is unknown")
     if node.attribute("allowzero"):
         require(all(isinstance(d, int) and d for d in wanted), "allowzero gives 0 another meaning")
     out: list[int] = []

@@ -4,10 +4,11 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
-from onnx_text import describe, parse
 
 from onnx_opt.errors import ModelError
 from onnx_opt.ir import Graph, Node, Origin, load, to_bytes
+from onnx_opt.ir.surgeon import watched
+from onnx_text import describe, parse
 
 CHAIN = """g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> {
     a = Add (x, w)
@@ -22,7 +23,9 @@ def check_edges(graph: Graph) -> None:
         for node in inner:
             assert all((node, index) in value.uses for index, value in enumerate(node.inputs))
             assert all(value.producer is node for value in node.outputs)
-            assert all(user.is_graph or user.inputs[index] is value for value in node.outputs for user, index in value.uses)
+            assert all(
+                user.is_graph or user.inputs[index] is value for value in node.outputs for user, index in value.uses
+            )
 
 
 def result(graph: Graph) -> str:
@@ -37,7 +40,9 @@ def test_replace_value_in_the_middle():
     graph.replace_value(relu.outputs[0], add.outputs[0])
     graph.remove_dead()
     check_edges(graph)
-    assert result(graph) == describe(parse("g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { a = Add (x, w) y = Neg (a) }"))
+    assert result(graph) == describe(
+        parse("g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { a = Add (x, w) y = Neg (a) }")
+    )
 
 
 def test_replaced_graph_output_keeps_its_name():
@@ -47,7 +52,9 @@ def test_replaced_graph_output_keeps_its_name():
     graph.remove_dead()
     check_edges(graph)
     assert [value.name for value in graph.outputs] == ["y"]
-    assert result(graph) == describe(parse("g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { a = Add (x, w) y = Relu (a) }"))
+    assert result(graph) == describe(
+        parse("g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { a = Add (x, w) y = Relu (a) }")
+    )
 
 
 def test_graph_output_that_is_an_input_is_bridged():
@@ -135,12 +142,14 @@ def test_graphsurgeon_scripts_edit_the_graph():
     graph.outputs.append(new)
     graph.cleanup().toposort()
     check_edges(graph)
-    assert result(graph) == describe(parse("""g (float[2] x) => (float[2] y, float[2] extra)
+    assert result(graph) == describe(
+        parse("""g (float[2] x) => (float[2] y, float[2] extra)
         <float[2] w = {1, 2}, float[2] scale = {3, 3}> {
             a = Add (x, w)
             y = Neg (a)
             extra = Mul (y, scale)
-        }"""))
+        }""")
+    )
 
 
 def test_graphsurgeon_layer_and_registered_functions():
@@ -153,7 +162,9 @@ def test_graphsurgeon_layer_and_registered_functions():
     relu.inputs[0] = graph.double(graph.inputs[0])
     graph.toposort()
     check_edges(graph)
-    assert result(graph) == describe(parse("g (float[2] x) => (float[2] y) <float[1] c = {2}> { a = Mul (x, c) y = Relu (a) }"))
+    assert result(graph) == describe(
+        parse("g (float[2] x) => (float[2] y) <float[1] c = {2}> { a = Mul (x, c) y = Relu (a) }")
+    )
 
 
 def test_a_node_is_itself_and_nothing_else():
@@ -162,3 +173,22 @@ def test_a_node_is_itself_and_nothing_else():
     assert one != other
     assert len({one, other}) == 2
     assert isinstance(one, Node)
+
+
+def test_names_and_operators_assigned_directly_are_edits():
+    graph = load(parse(CHAIN))
+    with watched(graph):
+        graph.nodes[1].op = "Abs"
+        graph.nodes[1].name = "mine"
+        graph.outputs[0].name = "result"
+        graph.inputs[0].name = "data"
+    model = onnx.ModelProto.FromString(to_bytes(graph))
+    wanted = CHAIN.replace("Relu", "Abs").replace(" y", " result").replace(" x", " data").replace("(x", "(data")
+    assert describe(model) == describe(parse(wanted))
+    assert model.graph.node[1].name == "mine"
+
+
+def test_graphsurgeon_exports_the_graph():
+    graph = load(parse(CHAIN))
+    exported = gs.export_onnx(graph, do_type_check=False)
+    assert describe(exported) == describe(parse(CHAIN))

@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
-from onnx_text import parse
 
 from onnx_opt import wire
 from onnx_opt.errors import ModelError
 from onnx_opt.ir import Constant, load, save, to_bytes
+from onnx_text import parse
 
 
 def backend_models():
@@ -96,7 +96,9 @@ def test_overridable_initializer_is_an_input_and_a_constant():
 
 
 def test_before_ir_4_initializers_are_inputs_and_constant():
-    model = parse('<ir_version: 3, opset_import: ["" : 8]> g (float[1] x, float[1] w) => (float[1] y) <float[1] w = {2}> { y = Add (x, w) }')
+    model = parse(
+        '<ir_version: 3, opset_import: ["" : 8]> g (float[1] x, float[1] w) => (float[1] y) <float[1] w = {2}> { y = Add (x, w) }'
+    )
     graph = load(model)
     assert graph.inputs[1].constant == [2]
     node = next(iter(graph))
@@ -123,7 +125,11 @@ def test_external_data(tmp_path):
     graph.add_constant(np.ones(1000, np.float32), "new")
     save(graph, moved)
     result = onnx.load(moved)
-    assert {t.name: numpy_helper.to_array(t).sum() for t in result.graph.initializer} == {"w": 1200, "b": 600, "new": 1000}
+    assert {t.name: numpy_helper.to_array(t).sum() for t in result.graph.initializer} == {
+        "w": 1200,
+        "b": 600,
+        "new": 1000,
+    }
     assert sorted(path.name for path in moved.parent.iterdir()) == ["m.onnx", "m.onnx.data", "weights.bin"]
 
 
@@ -173,7 +179,9 @@ def test_truncated_models_are_refused():
 
 
 def test_flipped_bits_never_escape_as_other_errors():
-    data = parse("g (float[N] x) => (float[N] y) <float[1] w = {2}> { z = Add (x, w) y = Relu (z) }").SerializeToString()
+    data = parse(
+        "g (float[N] x) => (float[N] y) <float[1] w = {2}> { z = Add (x, w) y = Relu (z) }"
+    ).SerializeToString()
     rng = np.random.default_rng(0)
     for _ in range(2000):
         damaged = bytearray(data)

@@ -1,6 +1,7 @@
 """`fuse-conv-bn-relu`: scales and shifts go into the weights of the linear operator beside them."""
 
 import pytest
+
 from onnx_text import expect, expect_unchanged
 
 FUSE = "fuse-conv-bn-relu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx.checker
+import onnx.helper
 import onnx.parser
 import onnx.printer
 from onnx import numpy_helper
@@ -49,7 +50,9 @@ def expect_unchanged(before: str, pipeline: str, reason: str = "", *, target: st
     """`pipeline` leaves `before` alone to the byte, and says why: `reason` is part of a recorded decline."""
     source = parse(before)
     graph, context = run(source, pipeline, target)
-    assert to_bytes(graph) == source.SerializeToString(), f"\n{onnx.printer.to_text(onnx.ModelProto.FromString(to_bytes(graph)))}"
+    assert to_bytes(graph) == source.SerializeToString(), (
+        f"\n{onnx.printer.to_text(onnx.ModelProto.FromString(to_bytes(graph)))}"
+    )
     assert not reason or any(reason in text for text in reasons(context)), reasons(context)
 
 
@@ -72,7 +75,10 @@ def describe(model: onnx.ModelProto) -> str:
     for node in graph.node:
         operands = [_name(names, numbers, name) for name in node.input]
         results = [_name(names, numbers, name) for name in node.output]
-        attributes = sorted(onnx.printer.to_text(a) if a.type != a.TENSOR else f"{a.name}={_contents(a.t)}" for a in node.attribute)
+        attributes = sorted(
+            onnx.helper.printable_attribute(a) if a.type != a.TENSOR else f"{a.name}={_contents(a.t)}"
+            for a in node.attribute
+        )
         lines.append(f"{results} = {node.domain}::{node.op_type}({operands}) {attributes}")
     used = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
     lines += sorted(f"unused {_contents(t)}" for t in graph.initializer if t.name not in used)

@@ -95,7 +95,7 @@ def encode(name: str, value: Any) -> bytes:
         return value.SerializeToString()
     proto = AttributeProto(name=name)
     if isinstance(value, GsNode.AttributeRef):
-        proto.ref_attr_name, proto.type = value.name, _ref_type(value.type)
+        proto.ref_attr_name, proto.type = value.name, _ref_type(value.type)  # type: ignore[assignment]
     elif isinstance(value, np.ndarray | Constant):
         array = value if isinstance(value, np.ndarray) else value.values
         proto.t.CopyFrom(numpy_helper.from_array(array))
@@ -117,7 +117,7 @@ def _ref_type(kind: Any) -> int:
     for number, python in _REF_TYPES.items():
         if python is kind:
             return number
-    return kind if isinstance(kind, int) else AttributeProto.UNDEFINED
+    return kind if isinstance(kind, int) else int(AttributeProto.UNDEFINED)
 
 
 def _encode_list(name: str, items: list[Any]) -> AttributeProto:

@@ -74,7 +74,8 @@ class ExternalFile:
         source = self.model.path
         if source is None or source.parent.resolve() == self.path.parent.resolve():
             return
-        for location in dict.fromkeys(c.header.location["location"] for c in self._sources if c.header and c.header.location):
+        locations = [c.header.location["location"] for c in self._sources if c.header and c.header.location]
+        for location in dict.fromkeys(locations):
             target = self.path.parent / location
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(tensors.resolve_external(source.parent, location), target)

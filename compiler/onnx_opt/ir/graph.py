@@ -1,13 +1,13 @@
-"""Graphs: nodes in execution order, and the edits that are the only way to change them.
+"""Graphs and their edits, which are the only way to change one.
 
-Every edit is journalled, costs what it touches, and keeps three things true: `uses` is the inverse of the operand lists,
-`producer` the inverse of the result lists, and a node whose source bytes no longer apply is marked, with everything
-around it, so that the exporter writes it anew.
+Every edit is journalled, costs what it touches, and keeps three things true: `uses` is the inverse of the operand
+lists, `producer` the inverse of the result lists, and a node whose source bytes no longer apply is marked, with
+everything around it, so that the exporter writes it anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,60 +20,16 @@ from onnx_opt.ir.model import Model
 from onnx_opt.ir.node import Node
 from onnx_opt.ir.nodelist import NodeList
 from onnx_opt.ir.origin import Origin
+from onnx_opt.ir.structure import Structure
 from onnx_opt.ir.surgeon import SurgeonMethods, adopt_node, adopt_value
-from onnx_opt.ir.values import Constant, Identity, Value, Variable
+from onnx_opt.ir.values import Constant, Value, Variable
 from onnx_opt.wire import Span
 
 
-class Graph(SurgeonMethods, Identity, gs.Graph):
+class Graph(SurgeonMethods, Structure):
     """A graph, subgraph or function body. Iterating over it gives its nodes; the current one may be removed."""
 
-    is_graph = True
-    is_function_body = False
-
-    def __init__(self, model: Model, owner: Node | None = None, name: str = "", opsets: dict[str, int] | None = None):
-        self.model = model
-        self.owner = owner
-        self.name = name
-        self.opsets = model.opsets if opsets is None else opsets
-        self.constants: dict[Constant, None] = {}
-        """The initializers, in the order of the file."""
-        self.input_set: set[Value] = set()
-        self._inputs = GraphInputs((), self)
-        self._outputs = GraphOutputs((), self)
-        self.head: Node | None = None
-        self.tail: Node | None = None
-        self.count = 0
-        self.dirty = False
-        self.source: Span | None = None
-        self.layout: list[tuple[int, Span | None]] = []
-        """The order of the fields in the source; the fields that the IR holds appear once, without a place."""
-        self.source_outputs: dict[Value, Span] = {}
-        self.source_infos: list[tuple[Span, Value | None]] = []
-        """The value_info entries of the source, with the value each describes, if there is one."""
-        self.annotations: list[Span] = []
-        self.doc_string = ""
-        self.name_idx = 0
-
     # -- looking ---------------------------------------------------------------------------------------------------
-
-    def __iter__(self) -> Iterator[Node]:
-        node = self.head
-        while node is not None:
-            following = node.next
-            yield node
-            node = following
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __bool__(self) -> bool:
-        return True
-
-    @property
-    def parent(self) -> Graph | None:
-        """The graph around this one."""
-        return self.owner.graph if self.owner is not None else None
 
     @property
     def nodes(self) -> NodeList:
@@ -101,23 +57,6 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
     def outputs(self, values: Sequence[Value]) -> None:
         if values is not self._outputs:
             self.set_graph_outputs(list(values))
-
-    def walk(self) -> Iterator[Node]:
-        """The nodes of this graph and of the subgraphs in them, outer before inner."""
-        for graph in self.nested():
-            yield from graph
-
-    def nested(self) -> Iterator[Graph]:
-        """This graph and the subgraphs in it, outer before inner."""
-        stack = [self]
-        while stack:
-            graph = stack.pop()
-            yield graph
-            stack.extend(body for node in graph if node.bodies for _, _, body in node.bodies)
-
-    def holds(self, node: Node) -> bool:
-        """Whether a node is in this graph now."""
-        return node.graph is self and node.alive
 
     def fresh(self, hint: str) -> str:
         """An unused name made from `hint`."""
@@ -203,6 +142,8 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
             value.producer = node
             value.graph = self
             self.model.forget(value)
+            if not value.uses:
+                self.model.orphans[value] = None
         list.__init__(node._outputs, values)
         self._rewired(node)
 
@@ -219,6 +160,8 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
         list.__setitem__(old._outputs, position, given)
         list.__setitem__(new._outputs, index, taken)
         taken.producer, given.producer = new, old
+        if not given.uses:
+            self.model.orphans[given] = None
         self._rewired(new)
         self._rewired(old)
 
@@ -328,30 +271,6 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
             value.graph = self
         self.touch()
 
-    def _link(self, node: Node, before: Node | None) -> None:
-        previous = before.prev if before is not None else self.tail
-        node.prev, node.next = previous, before
-        if previous is None:
-            self.head = node
-        else:
-            previous.next = node
-        if before is None:
-            self.tail = node
-        else:
-            before.prev = node
-        self.count += 1
-
-    def _unlink(self, node: Node) -> None:
-        if node.prev is None:
-            self.head = node.next
-        else:
-            node.prev.next = node.next
-        if node.next is None:
-            self.tail = node.prev
-        else:
-            node.next.prev = node.prev
-        self.count -= 1
-
     def reorder(self, nodes: Sequence[Node]) -> None:
         """Put the nodes of the graph into another order."""
         self.model.record(self.reorder, list(self))
@@ -370,9 +289,13 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
 
     def set_op(self, node: Node, op: str, domain: str = "") -> None:
         """Let a node apply another operator to the same operands."""
-        self.model.record(self.set_op, node, node.op, node.domain)
+        self.retype(node, op, node.name, domain)
+
+    def retype(self, node: Node, op: str, name: str, domain: str) -> None:
+        """Give a node another operator, name or domain."""
+        self.model.record(self.retype, node, node.op, node.name, node.domain)
         node.attrs  # noqa: B018 - read before the source bytes no longer apply
-        node.op, node.domain = op, domain
+        node.op, node.name, node.domain = op, name, domain
         node.retyped = True
         self.touch_node(node)
         self.model.touched(node)
@@ -417,6 +340,7 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
 
     def _restore_values(self, constant: Constant, array: Any, header: Any, source: Span | None) -> None:
         constant._array, constant._header, constant.source = array, header, source
+        constant._digest = None
         self.model.forget(constant)
         self.touch()
 
@@ -436,8 +360,6 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
         value.__dict__.update(state)
         self.model.forget(value)
 
-    # -- marking what the source bytes no longer say ---------------------------------------------------------------
-
     def _rewired(self, node: Node) -> None:
         self._mark_rewired(node)
         self.model.touched(node)
@@ -447,23 +369,6 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
         if node.graph is not None:
             node.graph.touch_node(node)
 
-    def touch_node(self, node: Node) -> None:
-        """The exporter must write this node anew, and the graphs around it."""
-        if not node.dirty:
-            node.dirty = True
-            self.touch()
-
-    def touch(self) -> None:
-        """The exporter must write this graph anew, and what is around it."""
-        graph: Graph | None = self
-        while graph is not None and not graph.dirty:
-            graph.dirty = True
-            owner = graph.owner
-            if owner is None:
-                return
-            owner.dirty = True
-            graph = owner.graph
-
     # -- algorithms ------------------------------------------------------------------------------------------------
 
     def remove_dead(self) -> int:
@@ -471,7 +376,7 @@ class Graph(SurgeonMethods, Identity, gs.Graph):
         return order.remove_dead(self)
 
     def toposort(self, **_: Any) -> Graph:
-        """Put producers before their users, keeping the order of what is sorted already. Raises ModelError on a cycle."""
+        """Put producers before their users; what is sorted already keeps its order. Raises ModelError on a cycle."""
         order.toposort(self)
         return self
 

@@ -14,7 +14,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorAnnotation
 
 from onnx_opt import schemas, wire
@@ -29,7 +29,7 @@ from onnx_opt.wire import Buffer, Span
 MODEL_GRAPH, MODEL_OPSET, MODEL_TRAINING, MODEL_FUNCTION = 7, 8, 20, 25
 NAME_OF_VALUE_INFO, NAME_OF_TENSOR, VALUES_OF_SPARSE = 1, 8, 1
 _LARGE_NODE = 4096
-"""Bytes above which a node is scanned for subgraphs before protobuf sees it, so that nested ones are not parsed twice."""
+"""Bytes above which a node is scanned for subgraphs before protobuf sees it: nested ones are not parsed twice."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class _GraphLoader:
             if value is None:
                 value = self.local[name] = Variable(name, graph=self.graph)
             elif isinstance(value, Constant):
-                # Before IR version 4 every initializer had to be listed as an input; ONNX Runtime takes them for constants.
+                # Before IR version 4 all initializers had to be inputs; ONNX Runtime takes those for constants.
                 value.overridable = self.model.ir_version >= 4
             value.interface = span
             value.info = span if self.fields is GRAPH else self.infos.get(name)
@@ -297,7 +297,8 @@ class _GraphLoader:
         return self._scan_node(span)
 
     def _scan_node(self, span: Span) -> tuple[NodeProto, list[tuple[str, int, Span]]]:
-        kept, bodies = [], []
+        kept: list[bytes] = []
+        bodies: list[tuple[str, int, Span]] = []
         for field, tag, start, end in wire.scan(self.buffer, span.start, span.end):
             if field != NODE_ATTRIBUTE:
                 kept.append(self.buffer[tag:end])
@@ -338,7 +339,7 @@ class _GraphLoader:
         return value
 
     def _redefine(self, name: str, node: Node) -> Value:
-        """Names are unique, but old exporters repeat them on Constant nodes: the last one counts, as in ONNX Runtime."""
+        """Names are unique, but old exporters repeat them on Constant nodes: the last counts, as in ONNX Runtime."""
         value = self.local[name]
         earlier = value.producer
         if earlier is None or (earlier.op, node.op) != ("Constant", "Constant"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_opt.ir import tensors
+from onnx_opt.ir import order, tensors
 from onnx_opt.ir.names import Names
 from onnx_opt.wire import Buffer, Span
 
@@ -72,34 +72,49 @@ class Model:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Edits inside are all taken back when an exception leaves the block. May be nested."""
+        """Edits inside, and what the analyses made of them, are all taken back when an exception leaves the block. May
+        be nested."""
         outer, self._log = self._log, []
+        facts = self._known_facts
         try:
-            yield
+            with facts.transaction() if facts is not None else nullcontext():
+                yield
         except BaseException:
-            self._rollback(outer)
+            log, self._log = self._log, None
+            for undo, args in reversed(log or []):
+                undo(*args)
+            self._log = outer
+            if facts is None and self._known_facts is not None:
+                self.facts.clear()
             raise
         if outer is not None:
             outer.extend(self._log or ())
         self._log = outer
 
-    def _rollback(self, outer: list[Undo] | None) -> None:
-        log, self._log = self._log or [], None
-        for undo, args in reversed(log):
-            undo(*args)
-        self._log = outer
+    def settle(self) -> int:
+        """After edits: remove what they left unused, and let the analyses look again at what they touched.
+
+        Returns the number of nodes removed. Raises FactConflict where an edit changed the type of a value.
+        """
+        removed = order.sweep(self)
+        if self._known_facts is not None:
+            self.facts.refresh()
+        return removed
+
+    @property
+    def _known_facts(self) -> Facts | None:
+        """The analyses if they were asked for already."""
+        return self.__dict__.get("facts")
 
     def touched(self, node: Node) -> None:
         """Tell the analyses that a node's operands or attributes changed."""
-        facts = self.__dict__.get("facts")
-        if facts is not None:
-            facts.changed(node)
+        if self._known_facts is not None:
+            self.facts.changed(node)
 
     def forget(self, value: Value) -> None:
         """Tell the analyses that a value may differ from what it was."""
-        facts = self.__dict__.get("facts")
-        if facts is not None:
-            facts.forget(value)
+        if self._known_facts is not None:
+            self.facts.forget(value)
 
     # -- names and operator sets -----------------------------------------------------------------------------------
 

@@ -245,5 +245,3 @@ class _Subgraphs(list):
 
     def __call__(self, recursive: bool = False) -> list[Graph]:
         return [inner for graph in self for inner in graph.nested()] if recursive else list(self)
-
-

@@ -56,7 +56,7 @@ def save(graph: Graph, path: str | Path) -> None:
             file.writelines(pieces)
 
 
-class atomic_file:  # noqa: N801 - used like a function
+class atomic_file:
     """A binary file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
 
     def __init__(self, path: Path):
@@ -265,7 +265,7 @@ class _Writer:
         described = set()
         for span, value in graph.source_infos:
             described.add(value)
-            if value is None or not value.renamed and not value.redeclared and _exists(value):
+            if value is None or (not value.renamed and not value.redeclared and _exists(value)):
                 yield self.view[span.tag : span.end]
             elif _exists(value):
                 yield wire.encode_field(fields.value_info, self._value_info(value).SerializeToString())
@@ -278,7 +278,7 @@ class _Writer:
 
     def _constants_are_nodes(self, graph: Graph) -> bool:
         """Function bodies have no initializers; before IR version 4 those of a subgraph would have to be inputs."""
-        return graph.is_function_body or self.model.ir_version < 4 and graph.owner is not None
+        return graph.is_function_body or (self.model.ir_version < 4 and graph.owner is not None)
 
     def _initializers(self, graph: Graph, fields: Fields, sparse: bool) -> Iterator[Piece]:
         if self._constants_are_nodes(graph) and fields is FUNCTION:
@@ -299,7 +299,9 @@ class _Writer:
         if constant.sparse:
             return _nest(fields.initializer, tensors.write_array(constant.name, constant.values))
         parts: list[Piece] = [
-            self.view[tag:end] for field, tag, _, end in wire.scan(self.model.buffer, span.start, span.end) if field != NAME
+            self.view[tag:end]
+            for field, tag, _, end in wire.scan(self.model.buffer, span.start, span.end)
+            if field != NAME
         ]
         return _nest(fields.initializer, [wire.encode_field(NAME, constant.name.encode()), *parts])
 

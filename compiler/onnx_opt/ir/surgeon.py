@@ -7,6 +7,7 @@ classes in place, so that every reference the script holds stays good.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def adopt_value(graph: Graph, value: Any) -> Value:
-    """`value` as one of ours. Constants without a home become initializers of `graph`; names are kept or made unique."""
+    """`value` as one of ours. Constants without a home become initializers of `graph`; names are made unique."""
     if isinstance(value, Value):
         if value.graph is None and value.name:
             _settle(graph, value)
@@ -85,6 +86,25 @@ def adopt_node(graph: Graph, node: Any) -> Node:
     return cast(Node, node)
 
 
+@contextmanager
+def watched(graph: Graph) -> Iterator[None]:
+    """Lets a script inside assign names and operators directly (`node.op = "Gelu"`): afterwards they count as edits."""
+    nodes = {node: (node.op, node.name, node.domain) for inner in graph.model.all_graphs() for node in inner}
+    names = {value: value.name for node in nodes for value in (*node._inputs, *node._outputs) if value.name}
+    names.update((value, value.name) for value in (*graph.inputs, *graph.outputs))
+    yield
+    for node, (op, name, domain) in nodes.items():
+        if (node.op, node.name, node.domain) != (op, name, domain):
+            wished = node.op, node.name, node.domain
+            node.op, node.name, node.domain = op, name, domain
+            if node.graph is not None:
+                node.graph.retype(node, *wished)
+    for value, name in names.items():
+        if value.name != name and value.graph is not None:
+            wished_name, value.name = value.name, name
+            value.graph.rename(value, wished_name)
+
+
 class SurgeonMethods:
     """GraphSurgeon's graph methods. Those that only read are inherited from gs.Graph."""
 
@@ -136,9 +156,7 @@ class SurgeonMethods:
             found.update((v.name, v) for v in (*node._inputs, *node._outputs) if v.name)
         return found
 
-    def cleanup(
-        self, remove_unused_node_outputs: bool = False, recurse_subgraphs: bool = True, **_: Any
-    ) -> Graph:
+    def cleanup(self, remove_unused_node_outputs: bool = False, recurse_subgraphs: bool = True, **_: Any) -> Graph:
         """Remove nodes and initializers that nothing reads."""
         graph = cast("Graph", self)
         order.remove_dead(graph)
@@ -160,7 +178,8 @@ class SurgeonMethods:
         op = fields.pop("op")
         operands = [self._operand(item, op) for item in inputs or ()]
         results = [Variable(graph.fresh(o), graph=graph) if isinstance(o, str) else o for o in outputs or ()]
-        node = Node(op, fields.pop("name", None) or graph.fresh(f"onnx_graphsurgeon_node_{op}"), inputs=operands, outputs=results, **fields)
+        name = fields.pop("name", None) or graph.model.fresh_node_name(f"onnx_graphsurgeon_node_{op}")
+        node = Node(op, name, inputs=operands, outputs=results, **fields)
         graph.insert(node)
         return list(node.outputs)
 

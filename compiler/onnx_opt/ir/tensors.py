@@ -81,7 +81,7 @@ def read_array(buffer: Buffer, span: Span, header: TensorHeader, external: Calla
     if header.location is not None:
         return _external_array(header, external)
     dtype = numpy_dtype(header.elem_type)
-    if header.raw and dtype != object and not is_packed(header.elem_type):
+    if header.raw and dtype.kind != "O" and not is_packed(header.elem_type):
         return _view(buffer, header, *header.raw)
     try:
         array = numpy_helper.to_array(TensorProto.FromString(buffer[span.start : span.end]))
@@ -130,7 +130,7 @@ def resolve_external(folder: Path | None, location: str) -> Path:
     """The file of an external tensor. It must lie in the model's folder: raises `ModelError` for `..`, absolute
     paths and links that lead outside, as ONNX Runtime does."""
     if folder is None:
-        raise ModelError(f"external data '{location}' has no folder: load the model from its file instead of from bytes")
+        raise ModelError(f"external data '{location}' has no folder: load the model from its file, not from bytes")
     path = (folder / location).resolve()
     if not location or Path(location).is_absolute() or not path.is_relative_to(folder.resolve()):
         raise ModelError(f"external data '{location}' is outside of the model's folder; copy it beside the model")
@@ -145,8 +145,8 @@ def write_array(name: str, array: np.ndarray, elem_type: int | None = None) -> l
     if kind == TensorProto.STRING or is_packed(kind):
         return [numpy_helper.from_array(array, name).SerializeToString()]
     header = TensorProto(dims=array.shape, data_type=kind, name=name).SerializeToString()
-    payload = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-    return [header, wire.encode_tag(RAW_DATA, len(payload)), payload]
+    data = payload(array, kind)
+    return [header, wire.encode_tag(RAW_DATA, len(data)), data]
 
 
 def external_reference(name: str, elem_type: int, dims: tuple[int, ...], file: str, start: int, size: int) -> bytes:
@@ -177,7 +177,8 @@ def read_sparse(buffer: Buffer, span: Span, header: TensorHeader) -> np.ndarray:
     try:
         values, indices = numpy_helper.to_array(proto.values), numpy_helper.to_array(proto.indices)
         dense = np.zeros(header.dims, values.dtype)
-        dense.reshape(-1)[indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), header.dims)] = values
+        linear = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), header.dims)
+        dense.reshape(-1)[linear] = values
     except Exception as error:
         raise ModelError(f"sparse initializer '{header.name}' can't be decoded: {error}") from None
     dense.setflags(write=False)
@@ -188,4 +189,4 @@ def payload(array: np.ndarray, elem_type: int) -> Piece:
     """The bytes of an array as they stand in raw_data or in an external file."""
     if is_packed(elem_type):
         return numpy_helper.from_array(array).raw_data
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ They are GraphSurgeon's classes with identity in place of equality by name, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,7 +157,12 @@ class Variable(Value, gs.Variable):
     """A value that is only known when the model runs."""
 
     def __init__(
-        self, name: str, dtype: Any = None, shape: Sequence[Any] | None = None, graph: Graph | None = None, type: Any = None
+        self,
+        name: str,
+        dtype: Any = None,
+        shape: Sequence[Any] | None = None,
+        graph: Graph | None = None,
+        type: Any = None,
     ):
         Value.__init__(self, name, graph)
         if dtype is not None or shape is not None:
@@ -220,6 +226,7 @@ class Constant(Value, gs.Constant):
     _export_dtype = None
     _array: np.ndarray | None = None
     _header: tensors.TensorHeader | None = None
+    _digest: bytes | None = None
 
     def __init__(self, name: str, values: Any = None, graph: Graph | None = None):
         Value.__init__(self, name, graph)
@@ -284,6 +291,16 @@ class Constant(Value, gs.Constant):
             return int(self.values.nbytes)
         return -(-types.element_bits(header.elem_type) * header.count // 8)
 
+    def digest(self) -> bytes:
+        """A hash of the payload, the same for equal bits; computed once, streaming."""
+        if self._digest is None:
+            if self.dtype == object:
+                payload: tensors.Piece = repr(self.values.tolist()).encode()
+            else:
+                payload = tensors.payload(self.values, self.elem_type)
+            self._digest = blake2b(payload, digest_size=16).digest()
+        return self._digest
+
     @property
     def export_dtype(self) -> Any:
         return self.dtype
@@ -293,7 +310,7 @@ class Constant(Value, gs.Constant):
         return types.TensorType(self.elem_type, self.dims)
 
     def to_variable(self, dtype: Any = None, shape: Sequence[Any] | None = None) -> Variable:
-        raise TypeError(f"constant '{self.name}' can't become a variable in place; make a gs.Variable and rewire its users")
+        raise TypeError(f"constant '{self.name}' can't become a variable: make a gs.Variable and rewire its users")
 
     def copy(self) -> Constant:
         return Constant(self.name, self.values)
@@ -302,10 +319,8 @@ class Constant(Value, gs.Constant):
 def declare_type(dtype: Any, shape: Sequence[Any] | None) -> types.TensorType:
     """The type that GraphSurgeon's dtype (numpy dtype or ONNX enum) and shape (ints, names, -1 or None) stand for."""
     if dtype is None:
-        kind = 0
-    else:
-        kind = dtype if isinstance(dtype, int) else tensors.element_type(np.dtype(dtype))
-    return types.declare(kind, shape)
+        return types.declare(0, shape)
+    return types.declare(dtype if isinstance(dtype, int) else tensors.element_type(np.dtype(dtype)), shape)
 
 
 class _Producers(list):
@@ -343,5 +358,3 @@ class _Consumers(_Producers):
             node.inputs = [v for v in node.inputs if v is not self._value]
         for node in {n: None for n in wished if n not in self}:
             node.inputs.append(self._value)
-
-

@@ -2,6 +2,20 @@
 
 from onnx_opt.rewrite.driver import apply_rules
 from onnx_opt.rewrite.pattern import anyof, const, domain, op, opt, rest
-from onnx_opt.rewrite.rule import NoMatch, Rule, decline, require, rule
+from onnx_opt.rewrite.rule import NoMatch, Rule, decline, known, require, rule
 
-__all__ = ["NoMatch", "Rule", "anyof", "apply_rules", "const", "decline", "domain", "op", "opt", "require", "rest", "rule"]
+__all__ = [
+    "NoMatch",
+    "Rule",
+    "anyof",
+    "apply_rules",
+    "const",
+    "decline",
+    "domain",
+    "known",
+    "op",
+    "opt",
+    "require",
+    "rest",
+    "rule",
+]

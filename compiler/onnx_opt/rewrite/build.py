@@ -34,7 +34,9 @@ class Builder:
             return self._node(item).outputs[0]
         if isinstance(item, Result):
             return self._node(item.call).outputs[item.index]
-        raise TypeError(f"rule {self.rule} returns a {type(item).__name__} where a value, an array or op.X(...) is needed")
+        raise TypeError(
+            f"rule {self.rule} returns a {type(item).__name__} where a value, an array or op.X(...) is needed"
+        )
 
     def _node(self, call: Call) -> Node:
         """The node of a call; a call that stands in several places is one node."""

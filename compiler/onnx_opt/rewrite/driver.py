@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any
 
-
-from onnx_opt import shapes
+from onnx_opt.analysis import FactConflict
 from onnx_opt.ir import Graph, Node, Origin, Value, order
 from onnx_opt.passes import PassContext
 from onnx_opt.rewrite.build import Builder
@@ -60,7 +58,7 @@ class Driver:
             if rewrites >= budget:
                 self.context.declined("driver", node, f"stopped after {rewrites} rewrites: rules undo each other")
                 break
-        order.sweep(self.model)
+        self.model.settle()
         return rewrites
 
     def _rewrite(self, node: Node) -> bool:
@@ -84,6 +82,9 @@ class Driver:
         except NoMatch as reason:
             self.context.declined(each.name, node, str(reason))
             return False
+        except FactConflict as conflict:
+            self.context.declined(each.name, node, f"the rule would change what it replaces: {conflict}")
+            return False
         return True
 
     def _replace(self, each: Rule, node: Node, match: Match, replacement: object) -> None:
@@ -97,13 +98,14 @@ class Driver:
         if any(result.uses for result in results[len(new_values) :]):
             raise NoMatch("a result that the rule does not replace is used")
         for result, new in zip(results, new_values, strict=False):
-            _check_type(each, result, new)
+            self.model.facts.type(new)
+            self.model.facts.equate(result, new)
         touched = [user for result in results for user in result.users]
         operands = [value for matched in match.nodes for value in order.values_read(matched)]
         for result, new in zip(results, new_values, strict=False):
             if result.name and result.uses:
                 graph.replace_value(result, new)
-        order.sweep(self.model)
+        self.model.settle()
         self._enqueue(builder.made, touched, operands)
         names = [value.name for value in results if value.name]
         self.context.applied(each.name, [matched.label() for matched in match.nodes], origin, names)
@@ -134,22 +136,3 @@ def _check_interior(each: Rule, root: Node, match: Match) -> None:
                 raise NoMatch(f"value '{value.name}' is a graph output")
             if any(user not in inside for user, _ in value.uses):
                 raise NoMatch(f"value '{value.name}' has other users")
-
-
-def _check_type(each: Rule, old: Value, new: Value) -> None:
-    """A replacement keeps element type, rank and every dim that is known; a rule that does not is declined."""
-    old_kind, new_kind = old.elem_type, new.elem_type
-    if old_kind and new_kind and old_kind != new_kind:
-        raise NoMatch(f"rule {each.name} would change the element type of '{old.name}'")
-    old_dims, new_dims = old.dims, new.dims
-    if old_dims is None or new_dims is None:
-        return
-    if len(old_dims) != len(new_dims) or any(_differ(a, b) for a, b in zip(old_dims, new_dims, strict=True)):
-        raise NoMatch(f"rule {each.name} would change the shape of '{old.name}' from {old_dims} to {new_dims}")
-
-
-
-
-def _differ(one: Any, other: Any) -> bool:
-    difference = shapes.sub(one, other)
-    return isinstance(difference, int) and difference != 0

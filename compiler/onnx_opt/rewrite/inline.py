@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx_opt.ir import Graph, Node, Origin, Value, order
+from onnx_opt.ir import Graph, Node, Origin, Value
 
 
 def inline_body(node: Node, body: Graph, rule: str) -> None:
@@ -30,7 +30,7 @@ def inline_body(node: Node, body: Graph, rule: str) -> None:
     for result, new in zip(list(node.outputs), outputs, strict=True):
         if result.name and result.uses:
             graph.replace_value(result, new)
-    order.sweep(model)
+    model.settle()
     if node.alive:
         graph.erase(node, force=True)
 

@@ -168,7 +168,9 @@ class Match:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one is other or (one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes())
+        return one is other or (
+            one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+        )
     if isinstance(one, Node | Value) or isinstance(other, Node | Value):
         return one is other
     return bool(one == other)
@@ -184,7 +186,7 @@ def _match_call(call: Call, node: Node, match: Match) -> Iterator[Match]:
     if (node.domain, node.op) not in call.heads:
         return
     found: Match | None = Match(match.bindings, (*match.nodes, node))
-    if call.name:
+    if call.name and found is not None:
         found = found.bind(call.name, node)
     for name, wanted in call.attrs.items():
         if found is None:

@@ -1,9 +1,9 @@
 """Rewrite rules: a pattern, and a pure function from what it found to what takes its place.
 
-    @rule(op.Transpose(op.Transpose("x", perm="p"), perm="q"), shared=True)
-    def merge_transposes(x, p, q):
-        \"\"\"Two transposes in a row are one.\"\"\"
-        return op.Transpose(x, perm=[p[axis] for axis in q])
+@rule(op.Transpose(op.Transpose("x", perm="p"), perm="q"), shared=True)
+def merge_transposes(x, p, q):
+    \"\"\"Two transposes in a row are one.\"\"\"
+    return op.Transpose(x, perm=[p[axis] for axis in q])
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from onnx_opt.rewrite.pattern import Head, Match, calls_of, names_in
+
+T = TypeVar("T")
 
 ALWAYS_BOUND = frozenset({"root", "graph", "target"})
 """Parameters that every rule may ask for: the matched root node, its graph, and the target of the run."""
@@ -27,6 +29,13 @@ def require(condition: Any, why_not: str) -> None:
     """Decline with the reason `why_not` unless `condition` holds."""
     if not condition:
         raise NoMatch(why_not)
+
+
+def known(fact: T | None, why_not: str) -> T:
+    """`fact`, or decline with the reason `why_not` where it is not known."""
+    if fact is None:
+        raise NoMatch(why_not)
+    return fact
 
 
 def decline(why: str) -> NoReturn:
@@ -80,5 +89,3 @@ def rule(
         return Rule(name, pattern, build, shared, exact, opsets, parameters)
 
     return decorate
-
-

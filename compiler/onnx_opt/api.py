@@ -1,0 +1,226 @@
+"""The library: optimize a model and prove the result.
+
+result = onnx_opt.optimize("model.onnx", level=2, dims={"batch": 1})
+print(result.report.status, result.report.after.nodes)
+result.save("model.opt.onnx")
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from onnx_opt import ir
+from onnx_opt.compilation import Build, Compilation, Input
+from onnx_opt.diagnostics import explain, original_node
+from onnx_opt.instrument import Announce, Instrument, Timing
+from onnx_opt.interface import Dims, Shapes
+from onnx_opt.ir import Graph
+from onnx_opt.ir.save import atomic_file
+from onnx_opt.journal import Journal
+from onnx_opt.pipeline import DEFAULT_LEVEL, Pipeline
+from onnx_opt.report import Report, Stats, external_bytes, file_bytes, measure
+from onnx_opt.target import Target, find_target
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from onnx_opt.proof import Evidence, Proof, Search
+    from onnx_opt.validate import Source
+
+Tell = Callable[[str, int, int], object]
+
+
+@dataclass
+class Result:
+    """An optimized model: `model` is its graph, `report` says what was done and what is known of it, `journal` holds
+    every rewrite."""
+
+    model: Graph
+    report: Report
+    journal: Journal
+    source: Input
+    _proven: Source | None = field(default=None, repr=False)
+    """The very bytes or the very file that was held against the original: saving writes these."""
+    _scratch: Any = field(default=None, repr=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model with its external data: files appear whole or not at all."""
+        path = Path(path)
+        proven = self._proven if external_bytes(self.model.model) == 0 else None
+        if proven is not None and proven.data is not None:
+            with atomic_file(path) as file:
+                file.write(proven.data)
+        elif proven is not None and _can_move(proven.path, path.parent):
+            assert proven.path is not None
+            if path.exists():
+                shutil.copymode(path, proven.path)
+            os.replace(proven.path, path)
+        else:
+            ir.save(self.model, path)
+        size = path.stat().st_size + external_bytes(self.model.model)
+        self.report.after = replace(self.report.after, bytes=size)
+
+    def to_bytes(self) -> bytes:
+        """The model as bytes; external tensors stay references."""
+        return ir.to_bytes(self.model)
+
+    def to_proto(self) -> ModelProto:
+        """The model as an onnx.ModelProto."""
+        from onnx import ModelProto
+
+        return ModelProto.FromString(self.to_bytes())
+
+    def explain(self, name: str) -> list[str]:
+        """What happened to the node called `name`, or that computes the value of that name, and why nothing more did.
+
+        Raises UsageError where the original has no such node.
+        """
+        return list(explain(self.journal, self.model, original_node(self.source.load(), name)))
+
+
+def optimize(
+    model: str | Path | bytes | ModelProto | Graph,
+    passes: Pipeline | str | Any = None,
+    *,
+    level: int = DEFAULT_LEVEL,
+    target: str | Target = "portable",
+    validate: bool = True,
+    strict: bool = False,
+    bisect: bool = False,
+    data: Any = None,
+    tolerance: Any = None,
+    samples: int | None = None,
+    seed: int = 0,
+    custom_ops: Sequence[str | Path] = (),
+    dims: Dims | None = None,
+    shapes: Shapes | None = None,
+    reproducer: str | Path | None = None,
+    metadata: bool = False,
+    scratch: str | Path | None = None,
+    instruments: Sequence[Instrument] = (),
+    progress: Tell | None = None,
+) -> Result:
+    """Optimize `model` and hold the result against it.
+
+    `passes` is a pipeline, its text, or a list of passes, rules and GraphSurgeon functions; without it the preset
+    `level` runs.  A given graph is not changed.  `dims` fixes symbolic dims (``{"batch": 1}``) or bounds them
+    (``{"seq": (1, 512)}``), `shapes` fixes inputs; both change the interface, as asked.
+
+    Rewrites that are found wrong are taken back; `strict` raises instead, and `bisect` raises an error that names the
+    first of them.  `data` are inputs to compare on (a path, or feeds), `tolerance` is a number or a mapping from dtypes
+    or output names to numbers, `samples` the most random inputs, `custom_ops` are libraries for ONNX Runtime.
+    `reproducer` is a folder for the models right before and after each wrong rewrite.  `metadata` writes each node's
+    origin into the model.  `scratch` is where the files of large models go while they are proven; `progress` is called
+    with (what is done, units done, their total or 0).
+
+    Raises ModelError, UsageError, PassError, TargetError, ValidationError and MissingRuntimeError.
+    """
+    pipeline = Pipeline.preset(level) if passes is None else Pipeline.of(passes)
+    found = target if isinstance(target, Target) else find_target(target)
+    compilation = Compilation(Input.of(model), pipeline, found, dims or {}, shapes or {}, metadata)
+    job = _Job(compilation, progress or (lambda what, done, total: None))
+    if not validate:
+        return job.result(job.build(instruments))
+    from onnx_opt.proof import Evidence
+    from onnx_opt.validate.run import import_runtime
+
+    import_runtime()  # where it is missing, say so before any work is done
+    build = job.build(instruments)
+    evidence = Evidence(data, tolerance, samples, seed, compilation.dims, compilation.shapes, custom_ops)
+    search = job.search(evidence, Path(scratch) if scratch else None)
+    proof = job.prove(build, search, strict or bisect, bisect, Path(reproducer) if reproducer else None)
+    return job.result(proof.build, proof)
+
+
+class _Job:
+    """The steps of one optimization, timed."""
+
+    def __init__(self, compilation: Compilation, tell: Tell) -> None:
+        self.compilation = compilation
+        self.tell = tell
+        self.timing = Timing()
+        self.seconds: dict[str, float] = {}
+        self.scratch: Any = None
+
+    def build(self, instruments: Sequence[Instrument]) -> Build:
+        """Load the model and run the pipeline."""
+        compilation = self.compilation
+        self.tell("loading", 0, 0)
+        with self._timed("load"):
+            graph = compilation.original()
+            self.before = measure(graph, file_bytes(graph.model))
+        watching = [self.timing, Announce(self.tell), *instruments]
+        with self._timed("passes"):
+            build = compilation.optimize(graph, Journal(), watching)
+        compilation.target.check(build.graph, compilation.source.name)
+        return build
+
+    def search(self, evidence: Evidence, near: Path | None) -> Search:
+        """What judges builds of this model."""
+        from onnx_opt.proof import Search, scratch_folder
+
+        self.scratch = scratch_folder(near)
+        return Search.for_(self.compilation, evidence, Path(self.scratch.name), self.tell)
+
+    def prove(self, build: Build, search: Search, strict: bool, bisect: bool, reproducer: Path | None) -> Proof:
+        """Hold the build against the original, and take back what is wrong."""
+        from onnx_opt.proof import refuse, write_reproducer
+        from onnx_opt.report import Fault
+
+        compilation = self.compilation
+        with self._timed("validate"):
+            self.tell("validating", 0, 0)
+            proof = search.examine(build)
+            if not proof.verdict.failed:
+                return proof
+            witness = partial(write_reproducer, reproducer, compilation) if reproducer is not None else None
+            if not strict:
+                return search.without_faults(build, proof, witness)
+            culprit = search.culprit(build, frozenset()) if bisect else None
+            fault = Fault.of(culprit.rewrite, proof.verdict.reason) if culprit else None
+            if culprit and fault and witness:
+                witness(culprit, fault)
+            raise refuse(proof.verdict, compilation.source.name, fault)
+
+    def result(self, build: Build, proof: Proof | None = None) -> Result:
+        """The result with its report."""
+        after = measure(build.graph, 0)
+        report = Report(
+            pipeline=str(self.compilation.pipeline),
+            target=self.compilation.target.name,
+            before=self.before,
+            after=replace(after, bytes=self._size(after, proof) + external_bytes(build.graph.model)),
+            rewrites=build.journal.by_rule(),
+            runs=self.timing.totals(),
+            seconds=self.seconds,
+        )
+        if proof is not None:
+            report.add_verdict(proof.verdict, proof.faults, proof.warnings)
+            if self.compilation.wished.items:
+                report.notes.append(f"held against what {self.compilation.wished} makes of the model, as was asked for")
+        source = self.compilation.source
+        return Result(build.graph, report, build.journal, source, proof.source if proof else None, self.scratch)
+
+    def _size(self, after: Stats, proof: Proof | None) -> int:
+        """Bytes of the result's file; without proof it is not written yet, and the weights tell about how many."""
+        if proof is not None:
+            return proof.source.nbytes
+        return max(self.before.bytes + after.weight_bytes - self.before.weight_bytes, 0)
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + perf_counter() - start
+
+
+def _can_move(file: Path | None, folder: Path) -> bool:
+    return file is not None and file.is_file() and file.stat().st_dev == folder.stat().st_dev

@@ -1,0 +1,102 @@
+"""What must hold of a model before anything is done with it: known opsets, defined values, no cycle, all files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx_opt import schemas
+from onnx_opt.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnx_opt.ir import Graph, Node
+    from onnx_opt.ir.model import Model
+    from onnx_opt.ir.values import Value
+
+FIRST_IR_WITH_OPSETS = 3
+
+
+def check_model(model: Model) -> None:
+    """Raise ModelError for what no compiler can work on; sort the nodes of a graph that is merely out of order."""
+    try:
+        check_opsets(model)
+        check_external_data(model)
+        for graph in (model.graph, *model.functions):
+            if not _is_sorted(graph):
+                graph.toposort()
+    except ModelError as error:
+        error.locate(model.path)
+        raise
+
+
+def check_opsets(model: Model) -> None:
+    """Every operator set of ONNX itself is one that the installed onnx package knows."""
+    for scope in (model.graph, *model.functions):
+        for domain, version in scope.opsets.items():
+            newest = schemas.newest_version(domain)
+            if newest and not 1 <= version <= newest:
+                known = f"the installed onnx knows 1 to {newest}"
+                raise ModelError(f"unknown opset {version} of {domain or 'ai.onnx'}: {known}", remedy="upgrade onnx")
+    if "" in model.opsets or model.ir_version < FIRST_IR_WITH_OPSETS:
+        return
+    for node in model.graph.walk():
+        if node.domain == "":
+            raise ModelError(f"no opset is imported for operator {node.op}", node=node.label())
+
+
+def check_external_data(model: Model) -> None:
+    """The files of all external tensors exist, lie beside the model, and are long enough."""
+    for graph in model.all_graphs():
+        for constant in graph.constants:
+            header = constant.header
+            if header is None or header.location is None:
+                continue
+            size = len(model.external_file(header.location.get("location", "")))
+            start = int(header.location.get("offset", 0))
+            length = int(header.location.get("length", constant.nbytes))
+            if start < 0 or length < 0 or start + length > size:
+                file = header.location["location"]
+                raise ModelError(f"external data file '{file}' is too short for initializer '{constant.name}'")
+
+
+@dataclass
+class _Body:
+    """Nodes that are being looked at: of the graph itself, or of the subgraphs of `owner`."""
+
+    nodes: Iterator[Node]
+    owner: Node | None = None
+
+
+def _is_sorted(graph: Graph) -> bool:
+    """Does every node, those in subgraphs included, come after the producers of what it reads?
+
+    Raises ModelError for a value that nothing defines.
+    """
+    done: set[Node] = set()
+    stack = [_Body(iter(graph))]
+    while stack:
+        node = next(stack[-1].nodes, None)
+        if node is None:
+            owner = stack.pop().owner
+            if owner is not None:
+                done.add(owner)
+            continue
+        for value in node.inputs:
+            producer = value.producer
+            if producer is None:
+                _check_defined(value, node)
+            elif producer not in done:
+                return False
+        if node.bodies:
+            stack.append(_Body((inner for _, _, body in node.bodies for inner in body), node))
+        else:
+            done.add(node)
+    return True
+
+
+def _check_defined(value: Value, node: Node) -> None:
+    scope = value.graph
+    if not value.name or scope is None or value in scope.input_set or value in scope.constants:
+        return
+    raise ModelError(f"it reads '{value.name}', which nothing defines", node=node.label())

@@ -1,0 +1,54 @@
+"""The command ``onnx-opt``.
+
+    onnx-opt MODEL -o OUT [flags]       optimize
+    onnx-opt inspect MODEL              what a model holds
+    onnx-opt diff A B                   how two models differ, in structure and in numbers
+    onnx-opt passes                     the installed passes
+
+Exit codes: 0 done and proven (or said to be unproven), 1 failed, 2 bad usage or input, 3 rejected by the target.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from onnx_opt.diagnostics import TRACEBACK_VARIABLE, exit_code, one_line
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code. Whatever goes wrong is one line on stderr."""
+    from onnx_opt.cli.group import command
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = command.main(given, prog_name="onnx-opt", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        complain(error.format_message())
+        return 2
+    except BrokenPipeError:
+        # The reader of our output went away: nobody is left to be told, not even by Python at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if "--traceback" in given or os.environ.get(TRACEBACK_VARIABLE):
+            import traceback
+
+            traceback.print_exc()
+        complain(one_line(error))
+        return exit_code(error)
+
+
+def complain(message: str, kind: str = "error") -> None:
+    """One line on stderr."""
+    click.echo(f"onnx-opt: {kind}: {' '.join(message.split())}", err=True)

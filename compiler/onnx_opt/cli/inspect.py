@@ -1,0 +1,116 @@
+"""``onnx-opt inspect MODEL``: interface, operator sets, operators, weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from onnx_opt.ir import Graph
+    from onnx_opt.ir.values import Value
+
+LARGEST_WEIGHTS = 5
+
+
+def build() -> click.Command:
+    params: list[click.Parameter] = [
+        click.Argument(["model"], type=click.Path()),
+        click.Option(["--json", "as_json"], is_flag=True, help="Write JSON."),
+        click.Option(["--text"], is_flag=True, help="Print the whole graph as text."),
+        click.Option(["--traceback"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),
+    ]
+    return click.Command("inspect", params=params, callback=run, help="Show what a model holds.")
+
+
+def run(model: str, as_json: bool, text: bool) -> None:
+    from onnx_opt.checks import check_model
+    from onnx_opt.ir import gc_paused, load
+
+    with gc_paused():
+        graph = load(model)
+        if text:
+            from onnx_opt.text import format_graph
+
+            click.echo(format_graph(graph))
+            return
+        check_model(graph.model)
+        found = describe(graph)
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines(model, found)))
+
+
+def describe(graph: Graph) -> dict[str, Any]:
+    """What a model holds, as plain data. Counts cover subgraphs and local functions."""
+    from onnx_opt.interface import symbols
+    from onnx_opt.report import file_bytes, measure
+
+    model = graph.model
+    stats = measure(graph, file_bytes(model))
+    functions = {(f.domain, f.name) for f in model.functions}
+    kinds = {(n.domain, n.op) for g in model.all_graphs() for n in g}
+    custom = sorted(f"{d}::{op}" for d, op in kinds if d not in ("", "ai.onnx.ml") and (d, op) not in functions)
+    weights = sorted((c for g in model.all_graphs() for c in g.constants), key=lambda c: (-c.nbytes, c.name))
+    return {
+        "name": graph.name,
+        "ir_version": model.ir_version,
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},
+        "inputs": [_describe_value(v) for v in graph.inputs],
+        "outputs": [_describe_value(v) for v in graph.outputs],
+        "dynamic_dims": list(dict.fromkeys(symbols(graph))),
+        "functions": [f"{f.domain}::{f.name}" for f in model.functions],
+        "subgraphs": sum(g.owner is not None for g in model.all_graphs()),
+        "custom_operators": custom,
+        **stats.to_dict(),
+        "initializers": len(weights),
+        "largest_weights": [
+            {"name": c.name, "bytes": c.nbytes, "shape": list(c.dims)} for c in weights[:LARGEST_WEIGHTS]
+        ],
+    }
+
+
+def _describe_value(value: Value) -> dict[str, Any]:
+    return {"name": value.name, "type": spell_type(value.declared)}
+
+
+def spell_type(declared: Any) -> str:
+    """A type as people write it: float32[batch,3,224,?]."""
+    from onnx import TensorProto
+
+    if declared is None:
+        return "unknown"
+    elem = getattr(declared, "elem_type", None)
+    if elem is None:
+        return str(declared)
+    name = TensorProto.DataType.Name(elem).lower() if elem else "unknown"
+    if declared.shape is None:
+        return f"{name}[...]"
+    return f"{name}[{','.join('?' if dim is None else str(dim) for dim in declared.shape)}]"
+
+
+def lines(path: str, found: dict[str, Any]) -> Iterable[str]:
+    """The same for reading."""
+    from onnx_opt.report import human_bytes, human_count
+
+    yield f"{path}: {found['name']}" if found["name"] else path
+    yield f"  made by    {found['producer'] or 'unknown'}, IR version {found['ir_version']}"
+    yield "  opsets     " + ", ".join(f"{domain} {version}" for domain, version in found["opsets"].items())
+    for label in ("inputs", "outputs"):
+        for position, value in enumerate(found[label]):
+            yield f"  {label if not position else '':10} {value['name']}: {value['type']}"
+    yield f"  dynamic    {', '.join(found['dynamic_dims']) or 'nothing'}"
+    inner = f"those in {found['subgraphs']} subgraphs and {len(found['functions'])} functions included"
+    yield f"  nodes      {found['nodes']}, {inner}"
+    ops = sorted(found["ops"].items(), key=lambda item: (-item[1], item[0]))
+    for name, count in ops:
+        yield f"    {count:6} {name}"
+    if found["custom_operators"]:
+        yield f"  custom     {', '.join(found['custom_operators'])}"
+    sizes = f"{human_bytes(found['weight_bytes'])} of {human_bytes(found['bytes'])}"
+    yield f"  weights    {human_count(found['parameters'])} parameters in {found['initializers']} initializers, {sizes}"
+    for weight in found["largest_weights"]:
+        yield f"    {human_bytes(weight['bytes']):>10} {weight['name']} {weight['shape']}"
+    at = " with every symbolic dim at 1" if found["symbolic"] else ""
+    yield f"  FLOPs      {human_count(found['flops'])}{at}"

@@ -1,0 +1,129 @@
+"""One optimization from the command line: progress while it runs, the files, the report at its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onnx_opt import api
+from onnx_opt.cli import complain, params, show
+from onnx_opt.cli.progress import Progress
+from onnx_opt.diagnostics import explain, original_node
+from onnx_opt.instrument import Instrument, PrintAfter, PrintAfterChange, check_pass_names
+from onnx_opt.ir import load
+from onnx_opt.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from onnx_opt.api import Result
+
+
+@dataclass
+class Job:
+    """`given` are the values of the command's own flags."""
+
+    model: str
+    output: Path | None
+    pipeline: Pipeline
+    given: dict[str, Any]
+
+    def run(self) -> int:
+        """Do it; returns the exit code."""
+        check_pass_names(self.given["print_after"], self.pipeline)
+        labels = self._labels()
+        self.say(f"pipeline: {self.pipeline or 'nothing'}")
+        with Progress(self._shows_progress) as progress:
+            result = self._optimize(progress)
+            if self.output is not None:
+                progress.tell("writing", 0, 0)
+                result.save(self.output)
+        self._warn(result)
+        self._explain(result, labels)
+        self._report(result)
+        return 0
+
+    def _labels(self) -> dict[str, str]:
+        """The nodes to be explained, by the name that was asked for; a wrong name fails before any work is done."""
+        if not self.given["explain"]:
+            return {}
+        graph = load(self.model)
+        return {name: original_node(graph, name) for name in self.given["explain"]}
+
+    def _optimize(self, progress: Progress) -> Result:
+        given = self.given
+        return api.optimize(
+            self.model,
+            self.pipeline,
+            target=given["target"],
+            validate=not given["no_validate"],
+            strict=given["strict"],
+            bisect=given["bisect"],
+            data=given["data"],
+            tolerance=params.read_tolerance(given["tolerance"]),
+            samples=given["samples"],
+            seed=given["seed"],
+            custom_ops=given["custom_ops"],
+            dims=params.read_dims(given["dims"]),
+            shapes=params.read_shapes(given["shapes"]),
+            reproducer=given["reproducer"],
+            metadata=given["metadata"],
+            scratch=self.output.parent if self.output else None,
+            instruments=self._instruments(),
+            progress=progress.tell,
+        )
+
+    def _instruments(self) -> list[Instrument]:
+        found: list[Instrument] = []
+        if self.given["print_after"]:
+            found.append(PrintAfter(self.given["print_after"], self.write))
+        if self.given["print_after_change"]:
+            found.append(PrintAfterChange(self.write))
+        return found
+
+    # -- what the user reads ---------------------------------------------------------------------------------------
+
+    @property
+    def _shows_progress(self) -> bool:
+        return sys.stderr.isatty() and not self.given["quiet"] and not self.given["as_json"]
+
+    @property
+    def write(self) -> Callable[[str], None]:
+        """Writes what was asked for: to stdout, unless the JSON report goes there."""
+        return lambda text: click.echo(text, err=self.given["as_json"])
+
+    def say(self, text: str) -> None:
+        """Write what was not asked for."""
+        if not self.given["quiet"] and not self.given["as_json"]:
+            click.echo(text)
+
+    def _warn(self, result: Result) -> None:
+        for fault in result.report.faults:
+            complain(f"{self.model}: undone, because it is wrong: {fault}", kind="warning")
+        for warning in result.report.warnings:
+            complain(f"{self.model}: {warning}", kind="warning")
+
+    def _explain(self, result: Result, labels: dict[str, str]) -> None:
+        for name, label in labels.items():
+            alias = "" if name == label else f" (computes {name})"
+            self.write(f"node '{label}'{alias}:")
+            for line in explain(result.journal, result.model, label):
+                self.write(f"  {line}")
+
+    def _report(self, result: Result) -> None:
+        report = {"model": self.model, "output": str(self.output) if self.output else None, **result.report.to_dict()}
+        if self.given["report_json"]:
+            from onnx_opt.ir.save import atomic_file
+
+            with atomic_file(Path(self.given["report_json"])) as file:
+                file.write((json.dumps(report, indent=2) + "\n").encode())
+        if self.given["as_json"]:
+            click.echo(json.dumps(report, indent=2))
+        elif not self.given["quiet"]:
+            show.print_report(result.report, with_times=self.given["time_passes"])
+            if self.output is not None:
+                click.echo(f"written: {self.output}")

@@ -1,0 +1,191 @@
+"""``onnx-opt MODEL -o OUT [flags]``: the flags, and what is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from onnx_opt.cli import complain, flags
+from onnx_opt.cli.group import COMMANDS, version
+from onnx_opt.errors import UsageError
+from onnx_opt.passes import registry
+from onnx_opt.pipeline import DEFAULT_LEVEL, PRESETS, Pipeline
+from onnx_opt.target import TARGETS
+
+SECTIONS = ("Pipeline", "Passes", "Proof", "Output")
+
+HELP = """Optimize an ONNX model and prove that it still computes the same.
+
+The passes of a preset run in a fixed order; a pass asked for by name joins in its proper place. With -O0 the passes
+run exactly as given. Whatever cannot be proven is undone and reported."""
+
+
+class Flag(click.Option):
+    """An option of the command itself, shown in `section` of the help."""
+
+    def __init__(self, section: str, declarations: Sequence[str], **settings: Any) -> None:
+        super().__init__(declarations, **settings)
+        self.section = section
+
+
+class OptimizeCommand(click.Command):
+    """Knows in which order the flags were given, and shows them in sections."""
+
+    problems: Sequence[str] = ()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        order = self.make_parser(ctx).parse_args(list(args))[2]
+        ctx.meta["onnx_opt.order"] = order
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("onnx-opt", "MODEL [-o OUT] [FLAGS]")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in SECTIONS}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                sections[getattr(param, "section", "Output")].append(record)
+        for name, records in sections.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+        with formatter.section("Other commands"):
+            formatter.write_dl([(name, text) for name, text in COMMANDS.items() if name != self.name])
+
+
+def build() -> click.Command:
+    own = own_flags()
+    taken = {name for option in own for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+    of_passes, problems = flags.pass_flags(taken)
+    params_: list[click.Parameter] = [click.Argument(["model"], type=click.Path(), required=True)]
+    command = OptimizeCommand(
+        "optimize", params=[*params_, *of_passes, *own], callback=run, help=HELP, options_metavar="[-o OUT] [FLAGS]"
+    )
+    command.problems = [*registry().problems.values(), *problems]
+    return command
+
+
+def own_flags() -> list[Flag]:
+    """The flags that belong to no pass."""
+    return [*_pipeline_flags(), *_proof_flags(), *_output_flags()]
+
+
+def _pipeline_flags() -> list[Flag]:
+    flag, levels, targets = (
+        partial(Flag, "Pipeline"),
+        click.Choice(list(map(str, PRESETS))),
+        click.Choice(list(TARGETS)),
+    )
+    whole = "The whole pipeline, as text: 'fold,repeat(cleanup,my.py:my_pass)'."
+    preset = f"Preset: 0 nothing, 1 exact, 2 up to rounding, 3 takes more time.  [{DEFAULT_LEVEL}]"
+    return [
+        flag(["-O", "level"], type=levels, metavar="LEVEL", help=preset),
+        flag(["--passes"], metavar="TEXT", help=whole),
+        flag(["--target"], type=targets, metavar="NAME", default="portable", help=f"One of {', '.join(TARGETS)}."),
+        flag(["--dim", "dims"], multiple=True, metavar="NAME=N[:M]", help="Fix or bound a symbolic dim."),
+        flag(["--shape", "shapes"], multiple=True, metavar="INPUT=NxN..", help="Fix the shape of an input."),
+        flag(["--list-passes"], **_shows(_list_passes), help="List the installed passes and the presets."),
+    ]
+
+
+def _proof_flags() -> list[Flag]:
+    flag, path = partial(Flag, "Proof"), click.Path()
+    allowed = "Allowed error: 1e-3, or by type: float32=1e-4,float16=1e-2."
+    return [
+        flag(["--no-validate"], is_flag=True, help="Do not hold the result against the original."),
+        flag(["--strict"], is_flag=True, help="Fail instead of undoing a rewrite that is wrong."),
+        flag(["--bisect"], is_flag=True, help="Name the first rewrite that is wrong, and fail."),
+        flag(["--data"], type=path, help="Your inputs: .npz, a folder of .npy, or file.py:function."),
+        flag(["--tolerance"], metavar="TEXT", help=allowed),
+        flag(["--samples"], type=click.IntRange(min=1), metavar="N", help="How many random inputs to try."),
+        flag(["--seed"], type=int, metavar="N", default=0, help="Seed of the random inputs."),
+        flag(["--custom-ops"], type=path, multiple=True, help="Library of custom operators for ONNX Runtime."),
+        flag(["--reproducer"], type=path, metavar="DIR", help="Write the models before and after a wrong rewrite."),
+    ]
+
+
+def _output_flags() -> list[Flag]:
+    flag, path = partial(Flag, "Output"), click.Path()
+    return [
+        flag(["-o", "--output"], type=path, metavar="OUT", help="The optimized model.  [MODEL.opt.onnx]"),
+        flag(["--metadata"], is_flag=True, help="Write where each node comes from into the model."),
+        flag(["--json", "as_json"], is_flag=True, help="Write the report as JSON to stdout."),
+        flag(["--report-json"], type=path, metavar="FILE", help="Write the report as JSON to a file."),
+        flag(["--quiet", "-q"], is_flag=True, help="Write warnings and errors only."),
+        flag(["--time-passes"], is_flag=True, help="Show the time that each pass took."),
+        flag(["--explain"], multiple=True, metavar="NODE", help="Tell what happened to a node, and why nothing more."),
+        flag(["--print-after"], multiple=True, metavar="PASS", help="Print the graph after each run of a pass."),
+        flag(["--print-after-change"], is_flag=True, help="Print the graph after each run that changed it."),
+        flag(["--traceback"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),
+        flag(["--version"], **_shows(_show_version), help="Show the version."),
+    ]
+
+
+def _shows(callback: Callable[..., None]) -> dict[str, Any]:
+    """A flag that shows something and ends the command."""
+    return {"is_flag": True, "is_eager": True, "expose_value": False, "callback": callback}
+
+
+def run(model: str, **given: Any) -> int:
+    """Optimize `model` as the flags say; the exit code."""
+    ctx = click.get_current_context()
+    _warn_of_problems(ctx)
+    pipeline = pipeline_for(ctx, given)
+    output = output_for(model, given)
+    from onnx_opt.cli.job import Job
+
+    return Job(model, output, pipeline, given).run()
+
+
+def pipeline_for(ctx: click.Context, given: dict[str, Any]) -> Pipeline:
+    """The pipeline that the flags ask for."""
+    request = flags.read_request(ctx.meta["onnx_opt.order"], given)
+    if given["passes"] is None:
+        level = given["level"]
+        return request.pipeline(DEFAULT_LEVEL if level is None else int(level))
+    if request.flags:
+        remedy = "write it into the text"
+        raise UsageError(f"--passes replaces all of it, {request.flags[0]} included", remedy=remedy)
+    if given["level"] is not None:
+        raise UsageError(f"--passes replaces -O{given['level']}", remedy="leave one of them out")
+    return Pipeline.parse(given["passes"])
+
+
+def output_for(model: str, given: dict[str, Any]) -> Path | None:
+    """Where the result goes; None where only an explanation is asked for."""
+    if given["output"] is None:
+        return None if given["explain"] else Path(model).with_suffix(".opt.onnx")
+    output = Path(given["output"])
+    if output.is_dir():
+        raise UsageError("it is a folder", path=output, remedy="give the name of a file")
+    if not output.parent.is_dir():
+        raise UsageError(f"there is no folder '{output.parent}'", path=output, remedy="make it first")
+    return output
+
+
+def _warn_of_problems(ctx: click.Context) -> None:
+    command = ctx.command
+    assert isinstance(command, OptimizeCommand)
+    for problem in command.problems:
+        complain(problem, kind="warning")
+
+
+def _list_passes(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    from onnx_opt.cli.passes import lines
+
+    click.echo("\n".join(lines()))
+    ctx.exit()
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"onnx-opt {version()}")
+        ctx.exit()

@@ -1,0 +1,86 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnx_opt.report import changed_ops, human_bytes, human_count
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from onnx_opt.report import Report, Stats
+
+# Operators whose count changed beyond these are summed up in one row.
+SHOWN_OPS = 16
+
+
+def print_report(report: Report, with_times: bool) -> None:
+    """The tables at the end of an optimization."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_figures(report.before, report.after))
+    if report.rewrites:
+        console.print(_rewrites(report))
+    if with_times:
+        console.print(_times(report))
+    console.print(_verdict(report), markup=False)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left")
+    return table
+
+
+def _figures(before: Stats, after: Stats) -> Table:
+    table = _table("", "", "before", "after", "change")
+    rows: list[tuple[str, int, int, bool]] = [("nodes", before.nodes, after.nodes, False)]
+    changed = changed_ops(before, after)
+    rows += [(f"  {name}", one, other, False) for name, one, other in changed[:SHOWN_OPS]]
+    if rest := changed[SHOWN_OPS:]:
+        rows.append((f"  {len(rest)} other operators", sum(r[1] for r in rest), sum(r[2] for r in rest), False))
+    rows += [("transposes", before.transposes, after.transposes, False), ("casts", before.casts, after.casts, False)]
+    rows.append(("bytes", before.bytes, after.bytes, True))
+    for name, one, other, is_bytes in rows:
+        show = human_bytes if is_bytes else str
+        table.add_row(name, show(one), show(other), _change(one, other))
+    note = ", symbolic dims at 1" if before.symbolic or after.symbolic else ""
+    table.add_row(
+        f"FLOPs{note}", human_count(before.flops), human_count(after.flops), _change(before.flops, after.flops)
+    )
+    return table
+
+
+def _change(before: int, after: int) -> str:
+    if before == after:
+        return ""
+    return f"{100 * (after - before) / before:+.1f}%" if before else f"+{after}"
+
+
+def _rewrites(report: Report) -> Table:
+    table = _table("rewrites", "rule", "pass", "times")
+    for (pass_name, rule), count in report.rewrites.most_common():
+        table.add_row(rule, pass_name, str(count))
+    return table
+
+
+def _times(report: Report) -> Table:
+    table = _table("time", "", "seconds", "rewrites", "nodes after")
+    for run in report.runs:
+        table.add_row(run.name, f"{run.seconds:.3f}", str(run.rewrites), str(run.nodes))
+    for phase, seconds in report.seconds.items():
+        table.add_row(f"({phase})", f"{seconds:.3f}", "", "")
+    return table
+
+
+def _verdict(report: Report) -> str:
+    reason = report.proof.get("reason")
+    return f"{report.status}: {reason}" if reason else f"{report.status}: validation was not asked for"

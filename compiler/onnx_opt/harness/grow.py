@@ -1,0 +1,163 @@
+"""From a pattern to a model that contains an instance of it, bottom-up: the operands of a call before the call."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from onnx_opt import schemas
+from onnx_opt.harness.draw import Draw
+from onnx_opt.harness.samplers import sampler_of
+from onnx_opt.harness.site import Site, Wish
+from onnx_opt.harness.sketch import Operand, Sketch, Unfit
+from onnx_opt.rewrite.pattern import AnyOf, Call, Leaf, Result
+from onnx_opt.types import numpy_dtype
+
+ATTEMPTS = 6
+"""How often a call is made anew when its operands do not go together, or when its consumer needs other dims."""
+SAME_CALL_CHANCE = 0.8
+"""How often a call that stands twice in a pattern is one node; two equal nodes match as well."""
+CONSTANT_CHANCE = {True: 0.5, False: 0.04}
+"""How often an operand that may be anything is constant: a parameter, and what flows through the graph."""
+PASSED_ON_CHANCE = 0.1
+"""How often such an operand is the result of a node instead of a graph input."""
+NODE_CHANCE = 0.15
+"""How often a constant is the result of a Constant node."""
+
+
+class Grower:
+    """Makes one instance of a pattern. `elem_type` is the element type that it is about, where operators allow."""
+
+    def __init__(self, pattern: Any, draw: Draw, version: int, elem_type: int):
+        self.pattern, self.draw, self.elem_type = pattern, draw, elem_type
+        self.sketch = Sketch(version)
+        self.bindings: dict[str, Any] = {}
+        self.matched: dict[Any, list[Operand]] = {}
+        """The results of the calls that were made, by the call's name or identity."""
+        self.interior: list[str] = []
+        """The values between the nodes of the instance, in the order in which they were made; the root's come last."""
+        self._outputs = _results_needed(pattern)
+
+    def grow_root(self) -> list[Operand]:
+        """The instance; returns the results of its root. Raises `Unfit`."""
+        self.grow(self.pattern, Wish())
+        return self.last
+
+    def grow(self, pattern: Any, wish: Wish) -> Operand | None:
+        """A value that `pattern` matches."""
+        if isinstance(pattern, AnyOf):
+            return self._one_of(pattern, wish)
+        if isinstance(pattern, str | Leaf):
+            return self._leaf(pattern if isinstance(pattern, Leaf) else Leaf(pattern), wish)
+        call, index = (pattern.call, pattern.index) if isinstance(pattern, Result) else (pattern, 0)
+        return self._call(call, wish)[index]
+
+    def _one_of(self, pattern: AnyOf, wish: Wish) -> Operand | None:
+        reason = Unfit("anyof without a pattern")
+        for inner in self.draw.shuffled(pattern.patterns):
+            state = self._save()
+            try:
+                return self.grow(inner, wish)
+            except Unfit as unfit:
+                reason = unfit
+                self._restore(state)
+        raise reason
+
+    # -- leaves --------------------------------------------------------------------------------------------------------
+
+    def _leaf(self, leaf: Leaf, wish: Wish) -> Operand | None:
+        if leaf.name in self.bindings:
+            found: Operand | None = self.bindings[leaf.name]
+            if found is None and not leaf.optional:
+                raise Unfit(f"{leaf.name} is absent elsewhere")
+            return found
+        made = self._constant(wish) if leaf.kind == "const" else self.leaf_value(wish)
+        self.bindings[leaf.name] = made
+        return made
+
+    def _array(self, wish: Wish) -> np.ndarray:
+        dims = wish.dims if wish.dims is not None else self.draw.dims(self.draw.pick([0, 1, 2, 2, 3, 3, 4, 4, 4, 5]))
+        dtype = numpy_dtype(wish.elem_type or self.elem_type)
+        if dtype is None:
+            raise Unfit("an element type without values")
+        return np.asarray(wish.filler(self.draw, dims, dtype))
+
+    def _constant(self, wish: Wish) -> Operand:
+        return self.sketch.constant(self._array(wish), as_node=self.draw.chance(NODE_CHANCE))
+
+    def leaf_value(self, wish: Wish) -> Operand:
+        """A value of any origin."""
+        if self.draw.chance(CONSTANT_CHANCE[wish.side]):
+            return self._constant(wish)
+        made = self.sketch.input(self._array(wish), wish.filler)
+        return self.sketch.node("Identity", [made])[0] if self.draw.chance(PASSED_ON_CHANCE) else made
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def _call(self, call: Call, wish: Wish) -> list[Operand]:
+        known = self.matched.get(call.name or id(call))
+        if known is not None and (call.name or self.draw.chance(SAME_CALL_CHANCE)):
+            return known
+        reason = Unfit("no attempt")
+        for attempt in range(ATTEMPTS):
+            state = self._save()
+            try:
+                results = self._node(call, wish)
+            except Unfit as unfit:
+                reason = unfit
+                self._restore(state)
+                continue
+            if not wish.exact or results[0].dims == wish.dims or attempt == ATTEMPTS - 1:
+                return results
+            self._restore(state)
+        raise reason
+
+    def _node(self, call: Call, wish: Wish) -> list[Operand]:
+        domain, op = self.draw.pick(self._heads(call))
+        site = Site(self, call, op, domain, wish, self._outputs.get(id(call), 1))
+        sampler_of(op, domain)(site)
+        results = site.finish()
+        self.matched[call.name or id(call)] = results
+        self.interior += [result.name for result in results]
+        self.last = results
+        return results
+
+    def _heads(self, call: Call) -> list[tuple[str, str]]:
+        heads = [(domain, op) for domain, op in call.heads if self._exists(op, domain)]
+        if not heads:
+            raise Unfit(f"{call.heads[0][1]} is not in operator set {self.sketch.version}")
+        return heads
+
+    def _exists(self, op: str, domain: str) -> bool:
+        if domain:
+            return True
+        schema = schemas.schema(op, domain, self.sketch.version)
+        return schema is not None and not schema.deprecated
+
+    # -- taking back ---------------------------------------------------------------------------------------------------
+
+    def _save(self) -> tuple[Any, ...]:
+        return self.sketch.snapshot(), copy(self.bindings), copy(self.matched), copy(self.interior)
+
+    def _restore(self, state: tuple[Any, ...]) -> None:
+        sketch, bindings, matched, interior = state
+        self.sketch.restore(sketch)
+        self.bindings, self.matched, self.interior = copy(bindings), copy(matched), copy(interior)
+
+
+def _results_needed(pattern: Any) -> dict[int, int]:
+    """How many results each call must have for the pattern's uses of them."""
+    needed: dict[int, int] = {}
+    pending = [pattern]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, AnyOf):
+            pending += item.patterns
+            continue
+        call, index = (item.call, item.index) if isinstance(item, Result) else (item, 0)
+        if isinstance(call, Call):
+            needed[id(call)] = max(needed.get(id(call), 1), index + 1)
+            pending += call.args
+    return needed

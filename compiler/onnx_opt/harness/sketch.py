@@ -1,0 +1,168 @@
+"""A model while it is made: nodes, constants and graph inputs, each value with what it holds at the sizes of the moment.
+
+ONNX Runtime computes every node as it is added, so whoever chooses the next operand knows dims, dtype and contents of
+the others, and a node that ONNX Runtime rejects is noticed where it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from onnx_opt.harness.draw import Dims, Filler
+from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Session, Unreadable
+from onnx_opt.validate.source import Source
+
+IR_VERSION = 10
+RUNTIME = Runtime(threads=1)
+NODE_LIMIT = 300
+"""Nodes that are tried for one instance before it is given up."""
+
+
+class Unfit(Exception):
+    """The choices made so far do not go together; another seed may do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    """A value of the model: its name, and what it holds."""
+
+    name: str
+    array: np.ndarray
+
+    @property
+    def dims(self) -> Dims:
+        return tuple(self.array.shape)
+
+    @property
+    def elem_type(self) -> int:
+        return elem_type_of(self.array)
+
+
+@dataclass
+class Sketch:
+    """The parts of a model in the making."""
+
+    version: int
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    fillers: dict[str, Filler] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    overridable: set[str] = field(default_factory=set)
+    as_nodes: set[str] = field(default_factory=set)
+    """Constants that are results of Constant nodes instead of initializers."""
+    counter: list[int] = field(default_factory=lambda: [0])
+
+    def snapshot(self) -> Sketch:
+        """A copy that later additions leave alone; the counter of names and attempts goes on."""
+        other = copy(self)
+        for name, part in vars(self).items():
+            if isinstance(part, list | dict | set) and name != "counter":
+                setattr(other, name, copy(part))
+        return other
+
+    def restore(self, earlier: Sketch) -> None:
+        """Back to a snapshot."""
+        vars(self).update(vars(earlier.snapshot()))
+
+    def fresh(self, hint: str) -> str:
+        self.counter[0] += 1
+        return f"{hint}_{self.counter[0]}"
+
+    def constant(self, array: np.ndarray, hint: str = "c", as_node: bool = False) -> Operand:
+        name = self.fresh(hint)
+        self.constants[name] = np.asarray(array)
+        if as_node:
+            self.as_nodes.add(name)
+        return Operand(name, self.constants[name])
+
+    def input(self, array: np.ndarray, filler: Filler, hint: str = "x") -> Operand:
+        name = self.fresh(hint)
+        self.inputs[name] = np.asarray(array)
+        self.fillers[name] = filler
+        return Operand(name, self.inputs[name])
+
+    def node(
+        self,
+        op: str,
+        operands: Sequence[Operand | None],
+        attrs: Mapping[str, Any] | None = None,
+        domain: str = "",
+        outputs: int = 1,
+    ) -> list[Operand]:
+        """Add a node; returns its results. Raises `Unfit` where ONNX Runtime does not compute it."""
+        if self.counter[0] > NODE_LIMIT:
+            raise Unfit("too many attempts")
+        operands = list(operands)
+        while operands and operands[-1] is None:
+            operands.pop()
+        names = [self.fresh(op.lower()) for _ in range(outputs)]
+        proto = helper.make_node(
+            op, [o.name if o else "" for o in operands], names, name=f"{op}_{names[0]}", domain=domain, **(attrs or {})
+        )
+        arrays = self._compute(proto, [o for o in operands if o])
+        self.nodes.append(proto)
+        return [Operand(name, array) for name, array in zip(names, arrays, strict=True)]
+
+    def _compute(self, proto: onnx.NodeProto, operands: list[Operand]) -> list[np.ndarray]:
+        given = {o.name: o.array for o in operands}
+        constants = {name: array for name, array in given.items() if name in self.constants}
+        feed = {name: array for name, array in given.items() if name not in constants}
+        single = assemble([proto], self.version, feed, constants, proto.output)
+        results = run(single, [feed])[0]
+        if not all(isinstance(result, np.ndarray) and result.dtype != object for result in results):
+            raise Unfit(f"{proto.op_type} gives no numbers")
+        return results
+
+    def model(self) -> onnx.ModelProto:
+        """The model, its inputs of known rank and unknown sizes, its outputs of any type."""
+        constants = {name: array for name, array in self.constants.items() if name not in self.as_nodes}
+        made = [
+            helper.make_node("Constant", [], [name], name=f"Constant_{name}", value=numpy_helper.from_array(array))
+            for name, array in self.constants.items()
+            if name in self.as_nodes
+        ]
+        feed = self.inputs | {name: self.constants[name] for name in self.constants if name in self.overridable}
+        return assemble([*made, *self.nodes], self.version, feed, constants, self.outputs)
+
+
+def assemble(
+    nodes: Sequence[onnx.NodeProto],
+    version: int,
+    feed: Mapping[str, np.ndarray],
+    constants: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+) -> onnx.ModelProto:
+    """A model of these parts; sizes and results have no declared type."""
+    infos = [helper.make_tensor_value_info(name, elem_type_of(a), [None] * a.ndim) for name, a in feed.items()]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        infos,
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    imports = [helper.make_opsetid("", version)]
+    imports += [helper.make_opsetid(domain, 1) for domain in sorted({n.domain for n in nodes} - {"", "ai.onnx"})]
+    return helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
+
+
+def run(model: onnx.ModelProto, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[list[Any]]:
+    """What ONNX Runtime computes for each feed. Raises `Unfit` where it rejects the model or a feed."""
+    try:
+        with Session(Source.of(model.SerializeToString()), RUNTIME) as session:
+            return [session.run(feed) for feed in feeds]
+    except (CannotLoad, Rejected, Unreadable) as error:
+        raise Unfit(f"ONNX Runtime: {error}") from error
+
+
+def elem_type_of(array: np.ndarray) -> int:
+    """The `onnx.TensorProto` element type of an array."""
+    return int(helper.np_dtype_to_tensor_dtype(array.dtype))

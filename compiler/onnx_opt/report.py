@@ -1,0 +1,219 @@
+"""What a model holds, in figures, and the report on an optimization."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnx_opt.instrument import PassRun
+    from onnx_opt.ir import Graph, Node
+    from onnx_opt.ir.model import Model
+    from onnx_opt.journal import Rewrite
+    from onnx_opt.validate import Verdict
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Figures of a model. `bytes` is its size on disk, external data included; `flops` counts Conv, Gemm and MatMul
+    (a multiplication and an addition are two), with symbolic dims taken as 1 where `symbolic` is set."""
+
+    nodes: int
+    ops: Counter[str]
+    parameters: int
+    weight_bytes: int
+    flops: int
+    symbolic: bool
+    bytes: int
+
+    @property
+    def transposes(self) -> int:
+        return self.ops["Transpose"]
+
+    @property
+    def casts(self) -> int:
+        return self.ops["Cast"] + self.ops["CastLike"]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "ops": dict(sorted(self.ops.items()))}
+
+
+def measure(graph: Graph, size: int) -> Stats:
+    """The figures of a model whose file takes `size` bytes: all of its graphs and functions together, each once."""
+    ops: Counter[str] = Counter()
+    flops, symbolic, parameters, weight_bytes = 0, False, 0, 0
+    for scope in graph.model.all_graphs():
+        for node in scope:
+            ops[f"{node.domain}::{node.op}" if node.domain else node.op] += 1
+            if node.op in _FLOPS:
+                count, guessed = estimate_flops(node)
+                flops, symbolic = flops + count, symbolic or guessed
+        for constant in scope.constants:
+            parameters += math.prod(constant.dims)
+            weight_bytes += constant.nbytes
+    return Stats(sum(ops.values()), ops, parameters, weight_bytes, flops, symbolic, size)
+
+
+def file_bytes(model: Model) -> int:
+    """The bytes that a model as it was loaded takes on disk: its file and the external data that it refers to."""
+    return len(model.buffer) + external_bytes(model)
+
+
+def external_bytes(model: Model) -> int:
+    """The bytes of external data that a model refers to, each place once."""
+    places = {
+        (c.header.location.get("location", ""), c.header.location.get("offset", "0")): c.nbytes
+        for graph in model.all_graphs()
+        for c in graph.constants
+        if c.header is not None and c.header.location is not None
+    }
+    return sum(places.values())
+
+
+# -- FLOPs ----------------------------------------------------------------------------------------------------------
+
+
+def estimate_flops(node: Node) -> tuple[int, bool]:
+    """Floating-point operations of one run of `node`, and whether symbolic dims were taken as 1. 0 where unknown."""
+    dims = [v.dims for v in (*node.inputs[:2], node.outputs[0])]
+    if any(d is None for d in dims):
+        return 0, False
+    sizes = [[_at_one(d) for d in shape or ()] for shape in dims]
+    guessed = any(not isinstance(d, int) for shape in dims for d in shape or ())
+    return 2 * _FLOPS[node.op](node, *sizes), guessed
+
+
+def _at_one(dim: Any) -> int:
+    """A dim with every symbol in it at 1, but no less than 1: a size such as n - 2 is not meant for that."""
+    return dim if isinstance(dim, int) else max(int(dim.subs(dict.fromkeys(dim.free_symbols, 1))), 1)
+
+
+def _conv(node: Node, x: list[int], w: list[int], y: list[int]) -> int:
+    return math.prod(y) * math.prod(w[1:])
+
+
+def _conv_transpose(node: Node, x: list[int], w: list[int], y: list[int]) -> int:
+    return math.prod(x) * math.prod(w[1:])
+
+
+def _gemm(node: Node, a: list[int], b: list[int], y: list[int]) -> int:
+    inner = a[0 if node.attribute("transA", 0) else -1] if a else 0
+    return math.prod(y) * inner
+
+
+def _matmul(node: Node, a: list[int], b: list[int], y: list[int]) -> int:
+    return math.prod(y) * (a[-1] if a else 0)
+
+
+_FLOPS = {
+    "Conv": _conv,
+    "FusedConv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "FusedGemm": _gemm,
+    "MatMul": _matmul,
+    "FusedMatMul": _matmul,
+}
+
+
+# -- the report on an optimization ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A rewrite that validation found wrong and that was taken back."""
+
+    rule: str
+    pass_name: str
+    node: str
+    origin: tuple[str, ...]
+    reason: str
+
+    @staticmethod
+    def of(rewrite: Rewrite, reason: str) -> Fault:
+        node = rewrite.nodes[0] if rewrite.nodes else ""
+        return Fault(rewrite.rule, rewrite.pass_name, node, tuple(rewrite.origins()), reason)
+
+    def __str__(self) -> str:
+        origin = f" (from {', '.join(self.origin[:4])})" if self.origin and self.origin != (self.node,) else ""
+        return f"rule '{self.rule}' of {self.pass_name} at node '{self.node}'{origin}: {self.reason}"
+
+
+@dataclass
+class Report:
+    """What an optimization did, and what is known of its result.
+
+    `status` is "proven" (every sample agrees with the original), "unproven" (nothing wrong was seen, but not all could
+    be run), or "unchecked" (validation was not asked for).  `warnings` are what the user should know, `notes` what was
+    assumed to get there.
+    """
+
+    pipeline: str
+    target: str
+    before: Stats
+    after: Stats
+    rewrites: Counter[tuple[str, str]] = field(default_factory=Counter)
+    runs: list[PassRun] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    status: str = "unchecked"
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    proof: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by phase: load, passes, save, validate."""
+
+    def add_verdict(self, verdict: Verdict, faults: list[Fault], warnings: list[str]) -> None:
+        """Take in what validation found."""
+        self.status = verdict.status
+        self.proof = verdict.to_json()
+        self.faults = faults
+        self.warnings += warnings
+        if verdict.status != "proven":
+            self.warnings.append(f"{verdict.status}: {verdict.reason}")
+        self.notes += verdict.notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON."""
+        return {
+            "pipeline": self.pipeline,
+            "target": self.target,
+            "status": self.status,
+            "before": self.before.to_dict(),
+            "after": self.after.to_dict(),
+            "rewrites": [{"pass": p, "rule": r, "count": n} for (p, r), n in sorted(self.rewrites.items())],
+            "passes": [asdict(run) for run in self.runs],
+            "undone": [asdict(fault) for fault in self.faults],
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+            "validation": self.proof,
+            "seconds": {phase: round(s, 4) for phase, s in self.seconds.items()},
+        }
+
+
+def changed_ops(before: Stats, after: Stats) -> list[tuple[str, int, int]]:
+    """(operator, count before, count after) for those whose count differs, the largest change first."""
+    names = before.ops.keys() | after.ops.keys()
+    changed = [(n, before.ops[n], after.ops[n]) for n in names if before.ops[n] != after.ops[n]]
+    return sorted(changed, key=lambda row: (-abs(row[1] - row[2]), row[0]))
+
+
+def human_count(number: float) -> str:
+    """1234567 -> '1.23 M'."""
+    return _scaled(number, 1000, ("", " k", " M", " G", " T", " P"))
+
+
+def human_bytes(number: float) -> str:
+    """1536 -> '1.5 KiB'."""
+    return _scaled(number, 1024, (" B", " KiB", " MiB", " GiB", " TiB"))
+
+
+def _scaled(number: float, base: int, units: Iterable[str]) -> str:
+    *smaller, largest = units
+    for unit in smaller:
+        if abs(number) < base:
+            return f"{number:.3g}{unit}" if number < base and isinstance(number, float) else f"{number}{unit}"
+        number /= float(base)
+    return f"{number:.3g}{largest}"

@@ -1,0 +1,481 @@
+"""Dims and what is proven of them.
+
+A dim is an int, or a sympy expression over symbols that stand for sizes known only when the model runs. Expressions are
+kept in one normal form (expanded polynomials; `floor`, `Max` and `Min` as atoms), so equal dims are mostly the same
+object; nothing is ever "simplified". sympy is imported when the first symbol is needed: static models never pay for it.
+
+A statement about dims holds in every run of the model that succeeds: a divisor is not zero, operands that are added do
+broadcast, a window fits into what it slides over. Where nothing is proven the answer is "not proven", which is always
+allowed, and where no expression fits, a symbol of its own, the same one for the same question.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from onnx_opt import intervals
+from onnx_opt.intervals import Interval
+
+if TYPE_CHECKING:
+    import sympy
+
+Dim: TypeAlias = "int | sympy.Expr"
+Dims: TypeAlias = tuple[Any, ...]
+
+MAX_SIZE = 80
+"""Expressions with more parts are replaced by a symbol: chains of thousands of nodes must not grow them without end."""
+_MAX_TERMS = 32
+_MAX_DEGREE = 12
+_MAX_COEFFICIENT = 2**62
+_MAX_CACHE = 200_000
+
+
+@cache
+def _sympy() -> Any:
+    import sympy
+
+    return sympy
+
+
+def is_symbolic(dim: Any) -> bool:
+    """Whether a dim is an expression rather than an int."""
+    return not isinstance(dim, int)
+
+
+def is_static(dims: Sequence[Any] | None) -> bool:
+    """Whether the rank and every dim are ints."""
+    return dims is not None and all(isinstance(dim, int) for dim in dims)
+
+
+def is_one(dim: Any) -> bool:
+    """Whether a dim is proven to be 1."""
+    return isinstance(dim, int) and dim == 1
+
+
+def symbols_of(dim: Any) -> frozenset[Any]:
+    """The symbols in a dim."""
+    return frozenset() if isinstance(dim, int) else frozenset(dim.free_symbols)
+
+
+def text(dim: Any) -> str:
+    """A dim as people read it; symbols that the analysis made begin with '?'."""
+    return str(dim)
+
+
+class Shapes:
+    """The dims of one model: its symbols with their bounds, arithmetic, and proofs.
+
+    Arithmetic takes and gives ints and expressions in normal form. Answers are kept, so asking twice costs a lookup.
+    """
+
+    def __init__(self, prefix: str = "?") -> None:
+        self._prefix = prefix
+        self._symbols: dict[str, Any] = {}
+        self._fixed: dict[Any, int] = {}
+        self._bounds: dict[Any, Interval] = {}
+        self._opaque: dict[Hashable, Any] = {}
+        self._made: set[Any] = set()
+        self._members: dict[Any, frozenset[Any]] = {}
+        self._cache: dict[tuple[Any, ...], Any] = {}
+        self._intervals: dict[Any, Interval] = {}
+        self._sizes: dict[Any, int] = {}
+        self._count = 0
+
+    # -- symbols ---------------------------------------------------------------------------------------------------
+
+    def symbol(self, name: str) -> Dim:
+        """The size that goes by `name` (a `dim_param`): the same symbol each time, or the int that it is fixed to."""
+        return self._intern(f"'{name}'" if name.startswith(("?", "'")) else name)
+
+    def input_dim(self, name: str, axis: int) -> Dim:
+        """The size along an axis of the model input `name`, where the model gives it no name."""
+        return self._intern(f"?{name}.{axis}")
+
+    def _intern(self, printed: str) -> Dim:
+        symbol = self._symbols.get(printed)
+        if symbol is None:
+            symbol = self._symbols[printed] = _sympy().Symbol(printed, integer=True, nonnegative=True)
+        return self._fixed.get(symbol, symbol)
+
+    def fresh(self, lower: int | None = 0, upper: int | None = None) -> Any:
+        """A new symbol, at least `lower` (None: of unknown sign) and at most `upper`."""
+        signs = {"nonnegative": True} if lower is not None and lower >= 0 else {}
+        symbol = _sympy().Symbol(f"{self._prefix}{self._count}", integer=True, **signs)
+        self._count += 1
+        self._made.add(symbol)
+        if lower or upper is not None:
+            self._bounds[symbol] = (-math.inf if lower is None else lower, math.inf if upper is None else upper)
+        return symbol
+
+    def is_made(self, dim: Any) -> bool:
+        """Whether a dim holds a symbol that the analysis made: not a size of the model's inputs."""
+        return not isinstance(dim, int) and not self._made.isdisjoint(dim.free_symbols)
+
+    def opaque(self, key: Hashable, lower: int | None = 0, upper: int | None = None) -> Any:
+        """A symbol for something that is a function of `key` alone: the same one for the same key."""
+        symbol = self._opaque.get(key)
+        if symbol is None:
+            symbol = self._opaque[key] = self.fresh(lower, upper)
+        return symbol
+
+    def fix(self, symbol: Any, value: int | tuple[int, int | None]) -> None:
+        """Let a symbol be one size, or lie within (lowest, highest or None). What was derived before is not revised.
+
+        Raises ValueError for an empty range or a negative size.
+        """
+        low, high = (value, value) if isinstance(value, int) else value
+        if low < 0 or (high is not None and high < low):
+            raise ValueError(f"dim {symbol} can't be {low if low == high else f'{low}:{high}'}")
+        if low == high:
+            self._fixed[symbol] = low
+        self._bounds[symbol] = (low, math.inf if high is None else high)
+        self._cache.clear()
+        self._intervals.clear()
+        self._opaque.clear()
+
+    def bounds(self, symbol: Any) -> tuple[int | None, int | None]:
+        """The least and the greatest value that a symbol or expression may have; None where there is no bound."""
+        return _whole(self.interval(symbol))
+
+    # -- arithmetic ------------------------------------------------------------------------------------------------
+
+    def add(self, a: Any, b: Any) -> Dim:
+        if isinstance(a, int) and isinstance(b, int):
+            return a + b
+        return self._keep("+", a, b, lambda: a + b)
+
+    def sub(self, a: Any, b: Any) -> Dim:
+        if isinstance(a, int) and isinstance(b, int):
+            return a - b
+        return self._keep("-", a, b, lambda: _sympy().expand(a - b))
+
+    def mul(self, a: Any, b: Any) -> Dim:
+        if isinstance(a, int) and isinstance(b, int):
+            return a * b
+        return self._keep("*", a, b, lambda: self._multiply(a, b))
+
+    def product(self, dims: Iterable[Any]) -> Dim:
+        """The product of dims; 1 for none."""
+        result: Dim = 1
+        for dim in dims:
+            result = self.mul(result, dim)
+        return result
+
+    def floordiv(self, a: Any, b: Any) -> Dim:
+        """a / b rounded down, whatever the signs; b is not zero in a run that succeeds."""
+        if isinstance(a, int) and isinstance(b, int) and b:
+            return a // b
+        return self._keep("//", a, b, lambda: self._divide(a, b))
+
+    def ceildiv(self, a: Any, b: Any) -> Dim:
+        """a / b rounded up."""
+        if isinstance(b, int) and b > 0:
+            return self.floordiv(self.add(a, b - 1), b)
+        return self.sub(0, self.floordiv(self.sub(0, a), b))
+
+    def quotient(self, a: Any, b: Any) -> Any:
+        """a / b where that is proven to leave no remainder and b is not zero; None otherwise."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a // b if b and a % b == 0 else None
+        exact = self._keep("/", a, b, lambda: self._exact(a, b))
+        return None if exact is _NOT_EXACT else exact
+
+    def maximum(self, a: Any, b: Any) -> Dim:
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b)
+        return self._keep("max", a, b, lambda: self._extreme("Max", a, b))
+
+    def minimum(self, a: Any, b: Any) -> Dim:
+        if isinstance(a, int) and isinstance(b, int):
+            return min(a, b)
+        return self._keep("min", a, b, lambda: self._extreme("Min", a, b))
+
+    def broadcast(self, a: Any, b: Any) -> Dim:
+        """The dim that `a` and `b` give under numpy's broadcasting, which they are known to satisfy."""
+        if a is b or b == 1:
+            return a
+        if a == 1:
+            return b
+        if isinstance(a, int):
+            return a
+        if isinstance(b, int) or a == b:
+            return b
+        return self._keep("broadcast", a, b, lambda: self._broadcast(a, b))
+
+    def _broadcast(self, a: Any, b: Any) -> Dim:
+        if self.at_least(a, 2):
+            return a
+        if self.at_least(b, 2):
+            return b
+        mine, others = self._members.get(a, frozenset((a,))), self._members.get(b, frozenset((b,)))
+        both = mine | others
+        if both == mine:
+            return a
+        if both == others:
+            return b
+        (low, high), (low_b, high_b) = self.bounds(a), self.bounds(b)
+        lower = None if low is None or low_b is None else min(low, low_b)
+        upper = None if high is None or high_b is None else max(high, high_b)
+        symbol = self.opaque(("broadcast", both), lower, upper)
+        self._members[symbol] = both
+        return symbol
+
+    # -- proofs ----------------------------------------------------------------------------------------------------
+
+    def equal(self, a: Any, b: Any) -> bool:
+        """Whether two dims are proven equal."""
+        if a is b:
+            return True
+        if isinstance(a, int) and isinstance(b, int):
+            return a == b
+        return a == b or self.sub(a, b) == 0 or self.interval(self.sub(a, b)) == (0, 0)
+
+    def differ(self, a: Any, b: Any) -> bool:
+        """Whether two dims are proven different in every run."""
+        return self.at_least(self.sub(a, b), 1) or self.at_least(self.sub(b, a), 1)
+
+    def at_least(self, a: Any, k: Any) -> bool:
+        """Whether a >= k is proven."""
+        if isinstance(a, int) and isinstance(k, int):
+            return a >= k
+        gap = self.sub(a, k)
+        return gap >= 0 if isinstance(gap, int) else self._keep(">=", gap, 0, lambda: self._nonnegative(gap))
+
+    def at_most(self, a: Any, k: Any) -> bool:
+        """Whether a <= k is proven."""
+        return self.at_least(k, a)
+
+    def positive(self, a: Any) -> bool:
+        """Whether a >= 1 is proven."""
+        return self.at_least(a, 1)
+
+    def same(self, a: Sequence[Any] | None, b: Sequence[Any] | None) -> bool:
+        """Whether two lists of dims are proven equal, rank included."""
+        return a is not None and b is not None and len(a) == len(b) and all(map(self.equal, a, b))
+
+    def is_size(self, dim: Any) -> bool:
+        """Whether an expression is not negative, given that no size in it is zero."""
+        if isinstance(dim, int):
+            return dim >= 0
+        bounds = {symbol: self._nonzero(symbol) for symbol in dim.free_symbols}
+        return intervals.of(dim, bounds)[0] >= 0 or self.at_least(dim, 0)
+
+    def _nonzero(self, symbol: Any) -> Interval:
+        low, high = self.interval(symbol)
+        return max(low, 1) if low >= 0 else low, high
+
+    def interval(self, dim: Any) -> Interval:
+        """What lies between the proven lowest and highest value (infinite where there is no bound)."""
+        if isinstance(dim, int):
+            return dim, dim
+        found = self._intervals.get(dim)
+        if found is None:
+            found = self._intervals[dim] = intervals.of(dim, self._bounds)
+        return found
+
+    def _nonnegative(self, gap: Any) -> bool:
+        low, high = self.interval(gap)
+        if low >= 0 or high < 0:
+            return bool(low >= 0)
+        return intervals.of(*intervals.relax(gap, self._bounds))[0] > -1
+
+    # -- the normal form -------------------------------------------------------------------------------------------
+
+    def _keep(self, operator: str, a: Any, b: Any, compute: Callable[[], Any]) -> Any:
+        """The cached answer, or a new one in normal form: an int, a small expression, or a symbol for a large one."""
+        key = (operator, a, b)
+        found = self._cache.get(key)
+        if found is None:
+            if len(self._cache) > _MAX_CACHE:
+                self._cache.clear()
+            found = self._cache[key] = self._settle(key, compute())
+        return found
+
+    def _settle(self, key: tuple[Any, ...], result: Any) -> Any:
+        if isinstance(result, int) or result is _NOT_EXACT:
+            return result
+        if result.is_Integer:
+            return int(result)
+        if self._is_small(result):
+            return result
+        return self.opaque(key, *self.bounds(result))
+
+    def _is_small(self, expr: Any) -> bool:
+        return self._size(expr) <= MAX_SIZE and all(
+            abs(number.p) <= _MAX_COEFFICIENT and number.q <= _MAX_COEFFICIENT
+            for number in expr.atoms(_sympy().Rational)
+        )
+
+    def _size(self, expr: Any) -> int:
+        """How many parts an expression has. Its arguments were small before, so the recursion is shallow."""
+        if not expr.args:
+            return 1
+        size = self._sizes.get(expr)
+        if size is None:
+            size = self._sizes[expr] = 1 + sum(map(self._size, expr.args))
+        if expr.is_Pow and not abs(expr.exp) <= _MAX_DEGREE:
+            return MAX_SIZE + 1
+        return size
+
+    def _multiply(self, a: Any, b: Any) -> Any:
+        if _terms(a) * _terms(b) > _MAX_TERMS:
+            bounds = _whole(intervals.times(self.interval(a), self.interval(b)))
+            return self.opaque(("*", a, b), *bounds)
+        return _sympy().expand(a * b)
+
+    def _divide(self, a: Any, b: Any) -> Any:
+        if b == 0:
+            return self.opaque(("//", a, b), None)
+        exact = self._exact(a, b)
+        if exact is not _NOT_EXACT:
+            return exact
+        if not isinstance(b, int):
+            if self.at_least(a, 0) and self.at_least(self.sub(b, a), 1):
+                return 0
+            return _sympy().floor(_sympy().expand(a / b))
+        if b < 0:
+            return self._divide(self.sub(0, a), -b)
+        whole, rest = _split(a, b)
+        return _sympy().expand(whole + self._floor_of(rest, b))
+
+    def _floor_of(self, a: Any, b: int) -> Any:
+        """floor(a / b); where a = floor(x / c) + k this is floor((x + k c) / (b c)), so that strides chain."""
+        inner, offset = _floor_plus_int(a)
+        if inner is None:
+            return _sympy().floor(_sympy().expand(a / _sympy().Integer(b)))
+        numerator, denominator = _sympy().fraction(_sympy().together(inner))
+        if not denominator.is_Integer:
+            return _sympy().floor(_sympy().expand(a / _sympy().Integer(b)))
+        return _sympy().floor(_sympy().expand((numerator + offset * denominator) / (b * denominator)))
+
+    def _exact(self, a: Any, b: Any) -> Any:
+        """The polynomial a / b with integer coefficients, checked by multiplying back; `_NOT_EXACT` if there is none."""
+        if a == 0 or b == 0:
+            return 0 if b != 0 else _NOT_EXACT
+        ratio = _sympy().expand(a / b) if not isinstance(a, int) else _sympy().Integer(a) / b
+        if not _is_integral(ratio) and _terms(b) > 1:
+            ratio = _sympy().expand(_sympy().cancel(a / b))
+        if not _is_integral(ratio):
+            return _NOT_EXACT
+        return ratio if _sympy().expand(ratio * b - a) == 0 else _NOT_EXACT
+
+    def _extreme(self, function: str, a: Any, b: Any) -> Any:
+        if self.at_least(a, b):
+            return a if function == "Max" else b
+        if self.at_least(b, a):
+            return b if function == "Max" else a
+        return getattr(_sympy(), function)(a, b, evaluate=False)
+
+
+class _NotExact:
+    """The answer of a division that is not known to leave no remainder."""
+
+
+_NOT_EXACT = _NotExact()
+
+
+def _whole(interval: Interval) -> tuple[int | None, int | None]:
+    low, high = interval
+    return (None if low == -math.inf else math.ceil(low)), (None if high == math.inf else math.floor(high))
+
+
+def _terms(expr: Any) -> int:
+    return 1 if isinstance(expr, int) or not expr.is_Add else len(expr.args)
+
+
+def _split(a: Any, b: int) -> tuple[Any, Any]:
+    """a = b * whole + rest, the coefficients of `rest` within [0, b). Coefficients that are no ints stay in `rest`."""
+    whole: Any = 0
+    rest: Any = 0
+    for term in _sympy().Add.make_args(_sympy().sympify(a)):
+        coefficient, factor = term.as_coeff_Mul()
+        if not coefficient.is_Integer:
+            rest += term
+            continue
+        times, left = divmod(int(coefficient), b)
+        whole += times * factor
+        rest += left * factor
+    return whole, rest
+
+
+def _floor_plus_int(a: Any) -> tuple[Any, int]:
+    """(x, k) where a = floor(x) + k; (None, 0) where it is not of that form."""
+    terms = _sympy().Add.make_args(_sympy().sympify(a))
+    floors = [term for term in terms if isinstance(term, _sympy().floor)]
+    numbers = [term for term in terms if term.is_Integer]
+    if len(floors) != 1 or len(floors) + len(numbers) != len(terms):
+        return None, 0
+    return floors[0].args[0], int(sum(numbers))
+
+
+def _is_integral(expr: Any) -> bool:
+    """Whether an expanded expression is a polynomial with integer coefficients (over symbols, floors, Max and Min)."""
+    for term in _sympy().Add.make_args(expr):
+        coefficient, factor = term.as_coeff_Mul()
+        if not coefficient.is_Integer:
+            return False
+        for part in _sympy().Mul.make_args(factor):
+            if part.is_Pow and not (part.exp.is_Integer and part.exp > 0):
+                return False
+    return True
+
+
+# -- statements that need no model -------------------------------------------------------------------------------------
+
+_PLAIN = Shapes("?_")
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two dims are proven equal, knowing no more than that sizes are not negative."""
+    return _PLAIN.equal(a, b)
+
+
+def at_least(a: Any, k: Any) -> bool:
+    """Whether a >= k is proven, knowing no more than that sizes are not negative."""
+    return _PLAIN.at_least(a, k)
+
+
+def provably_positive(a: Any) -> bool:
+    """Whether a >= 1 is proven, knowing no more than that sizes are not negative."""
+    return _PLAIN.at_least(a, 1)
+
+
+def same(a: Sequence[Any] | None, b: Sequence[Any] | None) -> bool:
+    """Whether two lists of dims are proven equal, rank included."""
+    return _PLAIN.same(a, b)
+
+
+def add(a: Any, b: Any) -> Dim:
+    """a + b."""
+    return _PLAIN.add(a, b)
+
+
+def sub(a: Any, b: Any) -> Dim:
+    """a - b."""
+    return _PLAIN.sub(a, b)
+
+
+def mul(a: Any, b: Any) -> Dim:
+    """a * b."""
+    return _PLAIN.mul(a, b)
+
+
+def floordiv(a: Any, b: Any) -> Dim:
+    """a / b rounded down."""
+    return _PLAIN.floordiv(a, b)
+
+
+def product(dims: Iterable[Any]) -> Dim:
+    """The product of dims; 1 for none."""
+    return _PLAIN.product(dims)
+
+
+def substitute(dim: Any, sizes: dict[Any, int]) -> Any:
+    """A dim with sizes put in for symbols: an int where that settles it, otherwise an expression."""
+    if isinstance(dim, int):
+        return dim
+    result = dim.subs(sizes)
+    return int(result) if result.is_Integer else result

@@ -1,0 +1,135 @@
+"""Targets: what each runtime supports and what pays on it, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onnx_opt.errors import TargetError, UsageError
+
+if TYPE_CHECKING:
+    from onnx_opt.ir import Graph, Node
+
+STANDARD_DOMAINS = frozenset({"", "ai.onnx.ml"})
+CONTRIB = "com.microsoft"
+
+_FLOATS = frozenset({"float32", "float16", "float64", "bfloat16"})
+_INTS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"})
+_SMALL = frozenset({"float8e4m3fn", "float8e5m2", "int4", "uint4"})
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a runtime takes.
+
+    `vendor` are the (domain, operator) pairs that passes may emit beside standard ONNX; `lacks` the standard operators
+    that it rejects; `newest_opset` its newest version of the standard domain (None: any); `fused_at_load` the sequences
+    of operators that it makes one kernel of by itself, so that nothing is gained by writing them as one; `alignment`
+    the multiple of channels per dtype at which its fastest kernels start.
+    """
+
+    name: str
+    summary: str
+    dtypes: frozenset[str]
+    vendor: frozenset[tuple[str, str]] = frozenset()
+    lacks: frozenset[str] = frozenset()
+    newest_opset: int | None = None
+    fused_at_load: frozenset[tuple[str, ...]] = frozenset()
+    alignment: Mapping[str, int] = field(default_factory=dict)
+
+    def supports(self, op: str, domain: str = "", version: int | None = None) -> bool:
+        """May a pass emit this operator? Vendor domains only where the target is that vendor's."""
+        if domain not in STANDARD_DOMAINS:
+            return (domain, op) in self.vendor
+        if domain == "" and self.newest_opset and version is not None and version > self.newest_opset:
+            return False
+        return op not in self.lacks
+
+    def fuses(self, *ops: str) -> bool:
+        """Does the runtime fuse this sequence of operators when it loads a model?"""
+        return ops in self.fused_at_load
+
+    def rejects(self, node: Node) -> str | None:
+        """Why the target cannot run `node`, or None. Custom operators pass: their implementation may be registered."""
+        if node.domain != "":
+            return None
+        if node.op in self.lacks:
+            return f"{self.name} has no operator {node.op}"
+        return None
+
+    def check(self, graph: Graph, path: str | None = None) -> None:
+        """Raise TargetError for the first node that the target cannot run."""
+        version = graph.opsets.get("", 0)
+        if self.newest_opset and version > self.newest_opset:
+            newest = self.newest_opset
+            raise TargetError(f"{self.name} stops at opset {newest}, the model needs {version}", path=path)
+        if not self.lacks:
+            return
+        for scope in graph.model.all_graphs():
+            for node in scope:
+                if reason := self.rejects(node):
+                    raise TargetError(reason, path=path, node=node.label(), remedy="choose another --target")
+
+
+_CONV_ACTIVATIONS = frozenset(
+    {("Conv", "BatchNormalization"), ("Conv", "Add"), ("Conv", "Mul")}
+    | {("Conv", activation) for activation in ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid")}
+)
+_ORT_CONTRIB = frozenset({
+    (CONTRIB, "FusedConv"), (CONTRIB, "FusedGemm"), (CONTRIB, "FusedMatMul"), (CONTRIB, "Gelu"), (CONTRIB, "FastGelu"),
+    (CONTRIB, "BiasGelu"), (CONTRIB, "QuickGelu"), (CONTRIB, "SkipLayerNormalization"),
+})  # fmt: skip
+
+PORTABLE = Target(
+    name="portable",
+    summary="any runtime: standard ONNX operators only",
+    dtypes=_FLOATS | _INTS | _SMALL,
+    alignment={"float16": 8, "bfloat16": 8, "int8": 16},
+)
+
+ORT_CPU = Target(
+    name="ort-cpu",
+    summary="ONNX Runtime on the processor",
+    dtypes=_FLOATS | _INTS,
+    vendor=_ORT_CONTRIB,
+    newest_opset=26,
+    fused_at_load=_CONV_ACTIVATIONS,
+)
+
+ORT_CUDA = Target(
+    name="ort-cuda",
+    summary="ONNX Runtime on NVIDIA GPUs",
+    dtypes=_FLOATS | _INTS | _SMALL,
+    vendor=_ORT_CONTRIB,
+    newest_opset=26,
+    fused_at_load=_CONV_ACTIVATIONS,
+    alignment={"float16": 8, "bfloat16": 8, "int8": 16},
+)
+
+# Operators that the parser of TensorRT 11 (and TensorRT for RTX 1.7) does not know.
+_TENSORRT_LACKS = frozenset({
+    "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Compress", "ConcatFromSequence", "ConvInteger",
+    "DeformConv", "DynamicQuantizeLinear", "MatMulInteger", "Optional", "OptionalGetElement", "OptionalHasElement",
+    "QLinearConv", "QLinearMatMul", "RegexFullMatch", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
+    "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap", "SplitToSequence", "StringConcat",
+    "StringNormalizer", "StringSplit", "Unique",
+})  # fmt: skip
+
+TENSORRT = Target(
+    name="tensorrt",
+    summary="TensorRT engines on NVIDIA GPUs",
+    dtypes=frozenset({"float32", "float16", "bfloat16", "int8", "uint8", "int32", "int64", "bool"}) | _SMALL,
+    lacks=_TENSORRT_LACKS,
+    fused_at_load=frozenset(pair for pair in _CONV_ACTIVATIONS if pair != ("Conv", "BatchNormalization")),
+    alignment={"float16": 8, "bfloat16": 8, "int8": 16, "float32": 4},
+)
+
+TARGETS: Mapping[str, Target] = {t.name: t for t in (PORTABLE, ORT_CPU, ORT_CUDA, TENSORRT)}
+
+
+def find_target(name: str) -> Target:
+    """The target called `name`; UsageError where there is none."""
+    if name not in TARGETS:
+        raise UsageError(f"unknown target '{name}'", remedy=f"one of {', '.join(TARGETS)}")
+    return TARGETS[name]

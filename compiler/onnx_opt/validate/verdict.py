@@ -1,0 +1,91 @@
+"""What a proof found: proven, failed, or unproven and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from onnx_opt.validate.figures import Figures, finite
+
+Status = Literal["proven", "failed", "unproven"]
+
+
+@dataclass
+class OutputVerdict:
+    """One output: its worst figures over all feeds. `noise` is how far the original itself moved when its inputs and
+    weights moved by a unit in the last place, as a multiple of the tolerance; 0 where that was not needed."""
+
+    name: str
+    type: str
+    status: Status = "proven"
+    note: str = ""
+    figures: Figures = field(default_factory=Figures)
+    noise: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        said = {
+            "name": self.name,
+            "type": self.type,
+            "status": self.status,
+            "note": self.note,
+            "noise": finite(self.noise),
+        }
+        return said | self.figures.to_json()
+
+
+@dataclass
+class Verdict:
+    """The result of `prove`: `reason` is one line, `notes` what was assumed or changed to get there, `feeds` the number
+    of inputs compared, `sizes` symbol -> sizes tested, `seconds` the wall time."""
+
+    status: Status
+    reason: str
+    outputs: list[OutputVerdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    feeds: int = 0
+    sizes: dict[str, list[int]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def proven(self) -> bool:
+        return self.status == "proven"
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "failed"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for reports."""
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "notes": self.notes,
+            "feeds": self.feeds,
+            "sizes": self.sizes,
+            "seconds": round(self.seconds, 3),
+            "outputs": [output.to_json() for output in self.outputs],
+        }
+
+
+def conclude(outputs: list[OutputVerdict], feeds: int) -> tuple[Status, str]:
+    """The status of the whole and the one line that says why."""
+    by_status = {status: [o for o in outputs if o.status == status] for status in ("failed", "unproven", "proven")}
+    if wrong := by_status["failed"]:
+        more = f" (and {len(wrong) - 1} more outputs)" if len(wrong) > 1 else ""
+        return "failed", f"output '{wrong[0].name}': {wrong[0].note}{more}"
+    if unsure := by_status["unproven"]:
+        partly = f"{len(by_status['proven'])} of {len(outputs)} outputs proven; " if by_status["proven"] else ""
+        return "unproven", f"{partly}output '{unsure[0].name}': {unsure[0].note}"
+    on = f"on {feeds} input{'s' if feeds != 1 else ''}"
+    if all(output.figures.bit_equal for output in outputs):
+        return "proven", f"equal to the bit {on}"
+    worst = max(outputs, key=lambda output: (output.noise > 0, output.figures.worst))
+    return "proven", f"{_how_close(worst)} {on}"
+
+
+def _how_close(output: OutputVerdict) -> str:
+    figures = output.figures
+    if not output.noise:
+        return f"errors up to {figures.worst:.2g} of the tolerance (max abs {figures.max_abs:.2g})"
+    where = f"{figures.beyond} of {figures.elements} elements of '{output.name}' are beyond the tolerance"
+    return f"{where}, no more than the original's own noise allows (it moves by {output.noise:.3g} times the tolerance)"

@@ -1,0 +1,341 @@
+"""When an operator is the identity: its first result equals an operand to the bit, NaN and the sign of zero included.
+
+Each entry is a function of the node that returns the index of that operand, or None where it is not proven. Dims are
+ints or symbolic expressions; two are the same only if they compare equal, which for expressions is a proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto
+
+from onnx_opt.traits import ask, declare
+
+if TYPE_CHECKING:
+    from onnx_opt.ir import Node, Value
+
+Dims = tuple[Any, ...]
+IdentityOf = Callable[["Node"], "int | None"]
+
+_UNSIGNED = frozenset({TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64})
+_INTEGERS = _UNSIGNED | {TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64}
+
+
+# -- proofs ------------------------------------------------------------------------------------------------------------
+
+
+def _when(condition: Callable[[Node], bool]) -> IdentityOf:
+    """The identity of operand 0 where `condition` holds."""
+    return lambda node: 0 if condition(node) else None
+
+
+def _dims(value: Value | None) -> Dims | None:
+    return None if value is None else value.dims
+
+
+def _constant(node: Node, index: int) -> np.ndarray | None:
+    value = node.input(index)
+    return None if value is None else value.constant
+
+
+def _keeps_dims(node: Node, index: int = 0) -> bool:
+    before, after = _dims(node.input(index)), _dims(node.output(0))
+    return before is not None and before == after
+
+
+def _all(array: np.ndarray | None, scalar: Any) -> bool:
+    """Whether every element is `scalar`; of zeros, of that sign. The first element spares most scans of weights."""
+    if array is None or array.size == 0 or array.dtype.kind == "O":
+        return False
+    wanted = np.asarray(scalar).astype(array.dtype)
+    if array.flat[0] != wanted or not (array == wanted).all():
+        return False
+    is_float_zero = array.dtype.kind not in "biu" and wanted == 0
+    return not is_float_zero or bool((np.signbit(array.astype(np.float32)) == np.signbit(scalar)).all())
+
+
+def _ints(node: Node, operand: int, attribute: str) -> list[int] | None:
+    """Integers that later operator sets take from an operand and earlier ones from an attribute; None if unknown."""
+    if node.input(operand) is not None:
+        array = _constant(node, operand)
+        return None if array is None else [int(i) for i in array.flat]
+    listed = node.attribute(attribute)
+    return list(listed) if listed is not None else None
+
+
+# -- broadcasting ------------------------------------------------------------------------------------------------------
+
+
+def _broadcast_keeps(dims: Dims | None, other: Dims | None) -> bool:
+    """Whether broadcasting a value of `dims` with one of `other` leaves `dims` as they are."""
+    if dims is None or other is None or len(other) > len(dims):
+        return False
+    return all(o == 1 or o == d for o, d in zip(reversed(other), reversed(dims), strict=False))
+
+
+def _other_is(scalar: Callable[[np.dtype], Any], *, left: bool = True) -> IdentityOf:
+    """x where the other operand is all `scalar`, a function of the dtype; `left`: that operand may be the first."""
+
+    def find(node: Node) -> int | None:
+        for kept, other in ((0, 1), (1, 0))[: 2 if left and node.version >= 7 else 1]:
+            array = _constant(node, other)
+            if array is None or array.dtype.kind == "O" or not _same_size(node, kept, array):
+                continue
+            if _all(array, scalar(array.dtype)):
+                return kept
+        return None
+
+    return find
+
+
+def _same_size(node: Node, kept: int, other: np.ndarray) -> bool:
+    if node.version < 7:  # the second operand was stretched to the first, never the other way round
+        return True
+    return _broadcast_keeps(_dims(node.input(kept)), other.shape)
+
+
+def _neutral(of_float: float, of_int: int) -> Callable[[np.dtype], Any]:
+    return lambda dtype: of_int if dtype.kind in "biu" else of_float
+
+
+def _all_bits(dtype: np.dtype) -> Any:
+    return np.bitwise_not(np.zeros((), dtype))
+
+
+def _same_operands(node: Node) -> int | None:
+    return 0 if len(node.inputs) == 2 and node.inputs[0] is node.inputs[1] else None
+
+
+def _or(*finders: IdentityOf) -> IdentityOf:
+    """The first answer of several."""
+    return lambda node: next((index for find in finders if (index := find(node)) is not None), None)
+
+
+def _power_of_one(node: Node) -> int | None:
+    """Of floats; powers of integers may be computed in floating point, which large ones do not survive."""
+    return None if _of_type(_INTEGERS)(node) else _other_is(_neutral(1.0, 1), left=False)(node)
+
+
+def _one_operand(node: Node) -> bool:
+    return len(node.inputs) == 1
+
+
+def _where(node: Node) -> int | None:
+    condition = node.input(0)
+    if condition is None:
+        return None
+    array = condition.constant
+    if node.input(1) is node.input(2):
+        candidates = [1]
+    elif array is not None and array.size:
+        candidates = [1] * bool(array.all()) + [2] * (not array.any())
+    else:
+        return None
+    for kept in candidates:
+        dims = _dims(node.input(kept))
+        if _broadcast_keeps(dims, condition.dims) and _broadcast_keeps(dims, _dims(node.input(3 - kept))):
+            return kept
+    return None
+
+
+# -- types -------------------------------------------------------------------------------------------------------------
+
+
+def _same_type(node: Node) -> bool:
+    operand, result = node.input(0), node.output(0)
+    if operand is None or result is None or not operand.elem_type:
+        return False
+    return node.attribute("to") == operand.elem_type
+
+
+def _same_type_as_second(node: Node) -> bool:
+    first, second = node.input(0), node.input(1)
+    return first is not None and second is not None and 0 != first.elem_type == second.elem_type
+
+
+def _of_type(kinds: frozenset[int]) -> Callable[[Node], bool]:
+    def holds(node: Node) -> bool:
+        operand = node.input(0)
+        return operand is not None and operand.elem_type in kinds
+
+    return holds
+
+
+def _clips_nothing(node: Node) -> bool:
+    """Integers without bounds. Of floats, an absent bound means the largest finite number: infinities are clipped."""
+    return _of_type(_INTEGERS)(node) and node.version >= 11 and node.input(1) is None and node.input(2) is None
+
+
+# -- movement ----------------------------------------------------------------------------------------------------------
+
+
+def _transposes_nothing(node: Node) -> bool:
+    """The permutation keeps the order of all dimensions but those of size 1, and the dims stay the same."""
+    dims = _dims(node.input(0))
+    perm = node.attribute("perm")
+    if perm is None and dims is not None:
+        perm = list(range(len(dims)))[::-1]
+    if perm is None:
+        return False
+    if list(perm) == list(range(len(perm))):
+        return True
+    if dims is None or len(dims) != len(perm):
+        return False
+    moved = [axis for axis in perm if dims[axis] != 1]
+    return moved == sorted(moved) and all(dims[axis] == dim for axis, dim in zip(perm, dims, strict=True))
+
+
+def _slices_everything(node: Node) -> bool:
+    """With positive steps, a slice of full length starts at 0 with step 1. A negative one reverses."""
+    if not _keeps_dims(node):
+        return False
+    steps = [1] if node.input(4) is None else _ints(node, 4, "")
+    return steps is not None and all(step > 0 for step in steps)
+
+
+def _pads_nothing(node: Node) -> bool:
+    pads = _ints(node, 1, "paddings" if node.domain == "" and node.version < 2 else "pads")
+    return pads is not None and not any(pads)
+
+
+def _concatenates_one(node: Node) -> int | None:
+    """Only one operand has elements along the axis."""
+    axis = node.attribute("axis", 1)
+    full = [i for i, value in enumerate(node.inputs) if not _is_empty_along(value, axis)]
+    return full[0] if len(full) == 1 else None
+
+
+def _is_empty_along(value: Value, axis: int) -> bool:
+    dims = value.dims
+    return dims is not None and -len(dims) <= axis < len(dims) and dims[axis] == 0
+
+
+def _splits_nothing(node: Node) -> bool:
+    return len(node.outputs) == 1 and node.attribute("num_outputs", 1) == 1
+
+
+def _gathers_in_order(node: Node) -> bool:
+    dims = _dims(node.input(0))
+    indices = _constant(node, 1)
+    axis = node.attribute("axis", 0)
+    if dims is None or indices is None or indices.ndim != 1 or not -len(dims) <= axis < len(dims):
+        return False
+    return dims[axis] == indices.size and bool((indices == np.arange(indices.size)).all())
+
+
+def _scatters_nothing(node: Node) -> bool:
+    dims = _dims(node.input(1))
+    return dims is not None and any(dim == 0 for dim in dims)
+
+
+def _reduces_nothing(node: Node) -> bool:
+    """No axes, and told to take that as none instead of all."""
+    if node.attribute("noop_with_empty_axes", 0) != 1 or node.version < (13 if node.op == "ReduceSum" else 18):
+        return False
+    return node.input(1) is None or _dims(node.input(1)) == (0,)
+
+
+def _repeats_in_order(node: Node) -> bool:
+    """An equation such as 'bij->bij'."""
+    left, arrow, right = str(node.attribute("equation", "")).replace(" ", "").partition("->")
+    return bool(arrow) and left == right and left.isalpha() and len(set(left)) == len(left) and _one_operand(node)
+
+
+def _resizes_nothing(node: Node) -> bool:
+    """All scales are exactly 1, so that every sample falls on an element; ONNX Runtime copies then, whatever the mode.
+
+    Left out: sampling inside of a box, filters over neighbours, and sizes that an aspect ratio changes again.
+    """
+    if node.attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return False
+    if node.attribute("antialias", 0) != 0 or node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return False
+    return _all(_constant(node, 1 if node.version < 11 else 2), 1.0) or _keeps_sizes(node)
+
+
+def _keeps_sizes(node: Node) -> bool:
+    return node.version >= 11 and node.input(3) is not None and _keeps_dims(node)
+
+
+def _upsamples_nothing(node: Node) -> bool:
+    if node.version < 7:
+        return node.attribute("height_scale") == 1 and node.attribute("width_scale") == 1
+    if node.version < 9:
+        return all(scale == 1 for scale in node.attribute("scales", [0]))
+    return _all(_constant(node, 1), 1.0)
+
+
+def _has(attribute: str, value: Any) -> Callable[[Node], bool]:
+    return lambda node: node.attribute(attribute) == value
+
+
+def _infers(node: Node) -> bool:
+    """Dropout that drops nothing is pure, and the other way round."""
+    pure = ask("", "Dropout", "pure")
+    return bool(pure and pure(node))
+
+
+def _is_no_optional(node: Node) -> bool:
+    operand = node.input(0)
+    return operand is not None and operand.elem_type != 0  # known to be a tensor
+
+
+NOOPS: dict[str, IdentityOf] = {
+    "Abs": _when(_of_type(_UNSIGNED)),
+    "Add": _other_is(_neutral(-0.0, 0)),  # -0.0 + 0.0 is +0.0
+    "And": _or(_other_is(lambda dtype: True), _same_operands),
+    "BitCast": _when(_same_type),
+    "BitShift": _other_is(_neutral(0, 0), left=False),
+    "BitwiseAnd": _or(_other_is(_all_bits), _same_operands),
+    "BitwiseOr": _or(_other_is(_neutral(0, 0)), _same_operands),
+    "BitwiseXor": _other_is(_neutral(0, 0)),
+    "Cast": _when(_same_type),
+    "CastLike": _when(_same_type_as_second),
+    "CenterCropPad": _when(_keeps_dims),
+    "Clip": _when(_clips_nothing),
+    "Concat": _concatenates_one,
+    "DepthToSpace": _when(_has("blocksize", 1)),
+    "Div": _other_is(_neutral(1.0, 1), left=False),
+    "Dropout": _when(_infers),
+    "Einsum": _when(_repeats_in_order),
+    "Expand": _when(_keeps_dims),
+    "Flatten": _when(_keeps_dims),
+    "Gather": _when(_gathers_in_order),
+    "Identity": _when(lambda node: True),
+    "Max": _or(_when(_one_operand), _same_operands),
+    "Mean": _when(_one_operand),
+    "Min": _or(_when(_one_operand), _same_operands),
+    "Mul": _other_is(_neutral(1.0, 1)),
+    "OptionalGetElement": _when(_is_no_optional),
+    "Or": _or(_other_is(lambda dtype: False), _same_operands),
+    "Pad": _when(_pads_nothing),
+    "Pow": _power_of_one,
+    "ReduceMax": _when(_reduces_nothing),
+    "ReduceMean": _when(_reduces_nothing),
+    "ReduceMin": _when(_reduces_nothing),
+    "ReduceProd": _when(_reduces_nothing),
+    "ReduceSum": _when(_reduces_nothing),
+    "Reshape": _when(_keeps_dims),
+    "Resize": _when(_resizes_nothing),
+    "ScatterElements": _when(_scatters_nothing),
+    "ScatterND": _when(_scatters_nothing),
+    "Slice": _when(_slices_everything),
+    "SpaceToDepth": _when(_has("blocksize", 1)),
+    "Split": _when(_splits_nothing),
+    "Squeeze": _when(_keeps_dims),
+    "Sub": _other_is(_neutral(0.0, 0), left=False),  # x - (+0.0); -0.0 - (-0.0) is +0.0
+    "Sum": _when(_one_operand),
+    "Tile": _when(_keeps_dims),
+    "Transpose": _when(_transposes_nothing),
+    "Unsqueeze": _when(_keeps_dims),
+    "Upsample": _when(_upsamples_nothing),
+    "Where": _where,
+    "Xor": _other_is(lambda dtype: False),
+}
+
+for _op, _find in NOOPS.items():
+    declare("", _op, identity=_find)
+declare("com.microsoft", "Pad", identity=_when(_pads_nothing))

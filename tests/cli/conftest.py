@@ -1,0 +1,115 @@
+"""Small models, a way to run the command in this process, and a way to install the example package."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import parser
+from onnx_opt import passes
+from onnx_opt.cli import main
+
+PLUGIN = Path(__file__).parent.parent / "plugin"
+
+NEGATIONS = """
+<ir_version: 8, opset_import: ["": 17]>
+negations (float[n, 4] x) => (float[n, 4] y)
+{
+  [first] a = Neg(x)
+  [second] b = Neg(a)
+  [third] y = Relu(b)
+}
+"""
+
+CONVOLUTION = """
+<ir_version: 8, opset_import: ["": 17]>
+convolution (float[1, 2, 5, 5] x) => (float[1, 3, 5, 5] y)
+<float[3, 2, 1, 1] w = {1.0, -2.0, 3.0, 0.5, 0.25, -1.0}, float[3] s = {1.0, 2.0, 0.5}, float[3] b = {0.0, 1.0, -1.0},
+ float[3] m = {0.5, 0.0, -0.5}, float[3] v = {1.0, 4.0, 0.25}>
+{
+  [conv] c = Conv(x, w)
+  [norm] n = BatchNormalization(c, s, b, m, v)
+  [act] y = Relu(n)
+}
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the command left."""
+
+    code: int
+    out: str
+    err: str
+
+    def fails(self, code: int, *words: str) -> None:
+        """It failed with one line on stderr that holds all of `words`."""
+        assert self.code == code, self
+        lines = [line for line in self.err.splitlines() if "warning:" not in line]
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("onnx-opt: error: ")
+        assert "internal error" not in lines[0]
+        for word in words:
+            assert word in lines[0], lines[0]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model of three nodes, with a dim 'n'."""
+    return write(tmp_path / "model.onnx", NEGATIONS)
+
+
+@pytest.fixture
+def convolution(tmp_path: Path) -> Path:
+    """Conv, BatchNormalization, Relu."""
+    return write(tmp_path / "convolution.onnx", CONVOLUTION)
+
+
+def write(path: Path, text: str) -> Path:
+    """The model that ONNX text describes, as a file."""
+    onnx.save(parser.parse_model(text), str(path))
+    return path
+
+
+def run(*arguments: object) -> Outcome:
+    """Run the command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(a) for a in arguments])
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Path]:
+    """The example package, installed the way an installer leaves it: the module and its metadata on the import path."""
+    site = tmp_path / "site"
+    install(site)
+    sys.path.insert(0, str(site))
+    passes.registry.cache_clear()
+    yield site
+    sys.path.remove(str(site))
+    for name in [name for name in sys.modules if name.startswith("onnx_opt_example")]:
+        del sys.modules[name]
+    passes.registry.cache_clear()
+
+
+def install(site: Path) -> None:
+    """Write what ``pip install --target SITE tests/plugin`` writes, without asking the network for a build tool."""
+    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
+    shutil.copytree(
+        PLUGIN / "onnx_opt_example", site / "onnx_opt_example", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [line for name, points in groups for line in (f"[{name}]", *(f"{k} = {v}" for k, v in points.items()))]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,90 @@
+"""What the commands inspect and diff show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import NEGATIONS, run, write
+
+WITH_ALL = """
+<ir_version: 8, opset_import: ["": 17, "custom": 1, "local": 1], producer_name: "hand">
+everything (float[batch, 4] x, bool flag) => (float[batch, 4] y)
+<float[4] w = {1.0, 2.0, 3.0, 4.0}>
+{
+  a = Add(x, w)
+  b = local.twice(a)
+  c = custom.Op(b)
+  y = If(flag) <
+    then_branch = yes () => (float[batch, 4] t) { t = Relu(c) },
+    else_branch = no () => (float[batch, 4] e) { e = Neg(c) }
+  >
+}
+<opset_import: ["": 17], domain: "local">
+twice (v) => (r) { r = Add(v, v) }
+"""
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> Path:
+    return write(tmp_path / "everything.onnx", WITH_ALL)
+
+
+def test_inspect_as_data(everything: Path) -> None:
+    found = json.loads(run("inspect", everything, "--json").out)
+    assert found["inputs"] == [{"name": "x", "type": "float[batch,4]"}, {"name": "flag", "type": "bool[]"}]
+    assert found["dynamic_dims"] == ["batch"]
+    assert found["ops"] == {"Add": 2, "If": 1, "Neg": 1, "Relu": 1, "custom::Op": 1, "local::twice": 1}
+    assert found["custom_operators"] == ["custom::Op"]
+    assert found["functions"] == ["local::twice"]
+    assert found["subgraphs"] == 2
+    assert (found["parameters"], found["weight_bytes"]) == (4, 16)
+    assert found["bytes"] == everything.stat().st_size
+    assert found["opsets"] == {"ai.onnx": 17, "custom": 1, "local": 1}
+
+
+def test_inspect_for_reading(everything: Path) -> None:
+    text = run("inspect", everything).out
+    for part in ("hand", "ai.onnx 17", "x: float[batch,4]", "custom::Op", "4 parameters"):
+        assert part in text
+
+
+def test_inspect_as_text(everything: Path) -> None:
+    text = run("inspect", everything, "--text").out
+    assert "custom.Op" in text
+    assert "Relu" in text
+
+
+def test_the_same_model_does_not_differ(everything: Path) -> None:
+    outcome = run("diff", everything, everything, "--no-numbers")
+    assert (outcome.code, outcome.out) == (0, "structure: the same\n")
+
+
+def test_structure_and_numbers(convolution: Path, tmp_path: Path) -> None:
+    assert run(convolution, "-o", tmp_path / "out.onnx").code == 0
+    outcome = run("diff", convolution, tmp_path / "out.onnx")
+    assert outcome.code == 0
+    assert "operator BatchNormalization: 1 -> 0" in outcome.out
+    assert "numbers: proven" in outcome.out
+    found = json.loads(run("diff", convolution, tmp_path / "out.onnx", "--json").out)
+    assert found["structure"]["inputs"] == {"added": [], "removed": [], "changed": []}
+    assert found["numbers"]["status"] == "proven"
+
+
+def test_other_numbers_are_a_failure(convolution: Path, tmp_path: Path) -> None:
+    text = convolution.read_bytes().replace(b"\x00\x00\x40\x40", b"\x00\x00\x40\x41")  # a weight: 3.0 -> 12.0
+    (tmp_path / "other.onnx").write_bytes(text)
+    outcome = run("diff", convolution, tmp_path / "other.onnx")
+    assert outcome.code == 1
+    assert "initializers changed: 1: w" in outcome.out
+    assert "failed" in outcome.out
+
+
+def test_another_interface_is_a_failure(model: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.onnx", NEGATIONS.replace(" y)", " z)").replace("y = Relu", "z = Relu"))
+    outcome = run("diff", model, other, "--no-numbers")
+    assert outcome.code == 1
+    assert "outputs added: 1: z" in outcome.out
+    assert "outputs removed: 1: y" in outcome.out
