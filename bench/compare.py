@@ -33,7 +33,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from tools import BUILD, DEFAULT_ENVIRONMENT, TOOLS, Tool, prepare, versions
+from tools import BUILD, DEFAULT_ENVIRONMENT, TOOLS, Tool, prepare, skipped, versions
 
 HERE = Path(__file__).resolve().parent
 GENERATED = ("chain:300", "transformer:300", "resnet50", "mlp:100M", "subgraphs:60")
@@ -233,8 +233,8 @@ def choose_tools(names: Sequence[str], environment: Path, console: Console) -> l
     chosen = [TOOLS[name] for name in names] or [tool for tool in TOOLS.values() if tool.default]
     with console.status("installing the public tools..."):
         failures = prepare(environment, [tool.requires for tool in chosen if tool.requires])
-    for requirement, reason in failures.items():
-        console.print(f"[yellow]skipped:[/] {requirement} cannot be installed: {reason}", highlight=False)
+    for line in skipped(failures):
+        console.print(line, style="yellow", markup=False, highlight=False)
     return [tool for tool in chosen if tool.requires not in failures]
 
 

@@ -35,12 +35,12 @@ class Tool:
     """A way from one model file to another.
 
     In `command`, `{python}` is this interpreter, `{tools}` the one of the tools' environment, `{input}` and `{output}`
-    the two files. `requires` is what pip installs for it there; nothing for what this interpreter already has.
+    the two files. `requires` is what pip installs for it there, in one go; nothing for what this interpreter has.
     """
 
     name: str
     command: tuple[str, ...]
-    requires: str = ""
+    requires: tuple[str, ...] = ()
     default: bool = True
 
     def argv(self, environment: Path, source: Path, result: Path) -> list[str]:
@@ -55,49 +55,59 @@ class Tool:
 
 OURS = ("{python}", "-m", "onnx_opt.cli", "{input}", "-o", "{output}")
 
+# onnxsim and onnxslim fold more where they find ONNX Runtime.
+RUNTIME = "onnxruntime>=1.23,<2"
+
 # Each public tool as its own documentation says to run it, with no option changed.
 TOOLS = {
     tool.name: tool
     for tool in (
         Tool("onnx-opt", (*OURS, "--no-validate")),
         Tool("onnx-opt-proven", OURS, default=False),
-        Tool("onnxsim", ("{tools}", "-m", "onnxsim", "{input}", "{output}"), "onnxsim>=0.8,<0.9"),
-        Tool("onnxslim", ("{tools}", "-m", "onnxslim", "{input}", "{output}"), "onnxslim>=0.1.98,<0.2"),
-        Tool("onnxoptimizer", ("{tools}", "-m", "onnxoptimizer", "{input}", "{output}"), "onnxoptimizer>=0.4.2,<0.5"),
-        Tool("onnxscript", ("{tools}", "-c", ONNXSCRIPT, "{input}", "{output}"), "onnxscript>=0.7,<0.8"),
+        Tool("onnxsim", ("{tools}", "-m", "onnxsim", "{input}", "{output}"), ("onnxsim>=0.8,<0.9", RUNTIME)),
+        Tool("onnxslim", ("{tools}", "-m", "onnxslim", "{input}", "{output}"), ("onnxslim>=0.1.98,<0.2", RUNTIME)),
+        Tool(
+            "onnxoptimizer", ("{tools}", "-m", "onnxoptimizer", "{input}", "{output}"), ("onnxoptimizer>=0.4.2,<0.5",)
+        ),
+        Tool("onnxscript", ("{tools}", "-c", ONNXSCRIPT, "{input}", "{output}"), ("onnxscript>=0.7,<0.8",)),
         # The same ONNX Runtime that judges: what another version writes, this one need not read.
         Tool("ort-basic", ("{python}", "-c", ORT_OFFLINE, "{input}", "{output}", "BASIC")),
         Tool("ort-extended", ("{python}", "-c", ORT_OFFLINE, "{input}", "{output}", "EXTENDED")),
     )
 }
-ONNX_IR = "onnx-ir>=1.1,<2"
+ONNX_IR = ("onnx-ir>=1.1,<2",)
 
 
 def interpreter(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def prepare(environment: Path, requirements: Iterable[str]) -> dict[str, str]:
-    """Install what is not there yet, one requirement at a time. Returns what could not be installed, and why.
+def prepare(environment: Path, requirements: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Install what is not there yet, one tool at a time. Returns what could not be installed, and why.
 
     What was installed before is recorded in the environment and not asked for again: no network is needed then.
     """
     python, record = interpreter(environment), environment / "installed.json"
-    installed: list[str] = json.loads(record.read_text()) if record.exists() else []
-    missing = [requirement for requirement in requirements if requirement not in installed]
+    installed: list[list[str]] = json.loads(record.read_text()) if record.exists() else []
+    missing = [packages for packages in requirements if list(packages) not in installed]
     if missing and not python.exists():
         venv.create(environment, with_pip=True)
     failures = {}
-    for requirement in missing:
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
+    for packages in missing:
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         done = subprocess.run(pip, capture_output=True, text=True)
         if done.returncode != 0:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            failures[requirement] = (errors or done.stderr.splitlines() or ["pip failed"])[-1]
+            failures[packages] = (errors or done.stderr.splitlines() or ["pip failed"])[-1]
             continue
-        installed.append(requirement)
+        installed.append(list(packages))
         record.write_text(json.dumps(installed, indent=1))
     return failures
+
+
+def skipped(failures: dict[tuple[str, ...], str]) -> list[str]:
+    """What `prepare` could not install, in words."""
+    return [f"skipped: {packages[0]} cannot be installed: {reason}" for packages, reason in failures.items()]
 
 
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnxsim", "onnxslim", "onnxoptimizer", "onnxscript", "onnx-ir")

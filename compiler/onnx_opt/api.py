@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -26,7 +26,7 @@ from onnx_opt.ir import Graph
 from onnx_opt.ir.save import atomic_file
 from onnx_opt.journal import Journal
 from onnx_opt.pipeline import DEFAULT_LEVEL, Pipeline
-from onnx_opt.report import Report, Stats, external_bytes, file_bytes, measure
+from onnx_opt.report import Report, Stats, measure
 from onnx_opt.target import Target, find_target
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Result:
     def save(self, path: str | Path) -> None:
         """Write the model with its external data: files appear whole or not at all."""
         path = Path(path)
-        proven = self._proven if external_bytes(self.model.model) == 0 else None
+        proven = self._proven if not self.report.after.external_bytes else None
         if proven is not None and proven.data is not None:
             with atomic_file(path) as file:
                 file.write(proven.data)
@@ -65,8 +65,7 @@ class Result:
             os.replace(proven.path, path)
         else:
             ir.save(self.model, path)
-        size = path.stat().st_size + external_bytes(self.model.model)
-        self.report.after = replace(self.report.after, bytes=size)
+        self.report.after = self.report.after.of_size(path.stat().st_size)
 
     def to_bytes(self) -> bytes:
         """The model as bytes; external tensors stay references."""
@@ -76,7 +75,8 @@ class Result:
         """The model as an onnx.ModelProto."""
         from onnx import ModelProto
 
-        return ModelProto.FromString(self.to_bytes())
+        proto: ModelProto = ModelProto.FromString(self.to_bytes())
+        return proto
 
     def explain(self, name: str) -> list[str]:
         """What happened to the node called `name`, or that computes the value of that name, and why nothing more did.
@@ -133,8 +133,9 @@ def optimize(
     from onnx_opt.validate.run import import_runtime
 
     import_runtime()  # where it is missing, say so before any work is done
-    build = job.build(instruments)
     evidence = Evidence(data, tolerance, samples, seed, compilation.dims, compilation.shapes, custom_ops)
+    evidence.check()
+    build = job.build(instruments)
     search = job.search(evidence, Path(scratch) if scratch else None)
     proof = job.prove(build, search, strict or bisect, bisect, Path(reproducer) if reproducer else None)
     return job.result(proof.build, proof)
@@ -156,7 +157,7 @@ class _Job:
         self.tell("loading", 0, 0)
         with self._timed("load"):
             graph = compilation.original()
-            self.before = measure(graph, file_bytes(graph.model))
+            self.before = measure(graph)
         watching = [self.timing, Announce(self.tell), *instruments]
         with self._timed("passes"):
             build = compilation.optimize(graph, Journal(), watching)
@@ -192,12 +193,12 @@ class _Job:
 
     def result(self, build: Build, proof: Proof | None = None) -> Result:
         """The result with its report."""
-        after = measure(build.graph, 0)
+        after = measure(build.graph)
         report = Report(
             pipeline=str(self.compilation.pipeline),
             target=self.compilation.target.name,
             before=self.before,
-            after=replace(after, bytes=self._size(after, proof) + external_bytes(build.graph.model)),
+            after=after.of_size(self._file_bytes(after, proof)),
             rewrites=build.journal.by_rule(),
             runs=self.timing.totals(),
             seconds=self.seconds,
@@ -209,11 +210,13 @@ class _Job:
         source = self.compilation.source
         return Result(build.graph, report, build.journal, source, proof.source if proof else None, self.scratch)
 
-    def _size(self, after: Stats, proof: Proof | None) -> int:
+    def _file_bytes(self, after: Stats, proof: Proof | None) -> int:
         """Bytes of the result's file; without proof it is not written yet, and the weights tell about how many."""
         if proof is not None:
             return proof.source.nbytes
-        return max(self.before.bytes + after.weight_bytes - self.before.weight_bytes, 0)
+        before = self.before
+        inside = after.weight_bytes - after.external_bytes - (before.weight_bytes - before.external_bytes)
+        return max(before.bytes - before.external_bytes + inside, 0)
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

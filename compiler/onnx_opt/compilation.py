@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from onnx_opt import checks
@@ -82,7 +81,6 @@ class Build:
 
     graph: Graph
     journal: Journal
-    seconds: float
 
     @property
     def changed(self) -> bool:
@@ -144,13 +142,12 @@ class Compilation:
         return Pipeline(tuple(dropwhile(_redefines, self.pipeline.items)))
 
     def _run(self, graph: Graph, pipeline: Pipeline, journal: Journal, instruments: Sequence[Instrument] = ()) -> Build:
-        start = perf_counter()
         try:
             pipeline.run(graph, PassContext(self.target, journal), instruments)
         except OnnxOptError as error:
             error.locate(self.source.path)
             raise
-        return Build(graph, journal, perf_counter() - start)
+        return Build(graph, journal)
 
 
 def _redefines(item: Item) -> bool:

@@ -53,7 +53,7 @@ def symbols(graph: Graph) -> Iterator[str]:
 
 
 def _input(graph: Graph, name: str) -> Value:
-    known = {value.name: value for value in graph.inputs}
+    known: dict[str, Value] = {value.name: value for value in graph.inputs}
     if name not in known:
         raise UsageError(f"no input '{name}'", path=_path(graph), remedy=nearest(name, known, _list(known)))
     return known[name]

@@ -69,9 +69,9 @@ def relax(expr: Any, bounds: Mapping[Any, Interval]) -> tuple[Any, dict[Any, Int
     for symbol in sorted(expr.free_symbols - known.keys(), key=str):
         low, high = of(symbol, bounds)
         known[symbol] = (low, high)
-        if 0 < low < math.inf and high == math.inf:
+        if 0 < low < math.inf:
             above = sympy.Dummy("y", integer=True, nonnegative=True)
-            known[above] = (0, math.inf)
+            known[above] = (0, high - low)
             expr = expr.xreplace({symbol: above + low})
     return sympy.expand(expr), known
 

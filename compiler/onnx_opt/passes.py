@@ -71,11 +71,10 @@ class Pass:
 
 @dataclass
 class PassContext:
-    """What a pass run is given: the target, the journal of rewrites, and run-wide settings."""
+    """What a run of a pass is given: the target, and the journal of rewrites."""
 
     target: Target = PORTABLE
     journal: Journal = field(default_factory=Journal)
-    options: Mapping[str, Any] = field(default_factory=dict)
     pass_name: str = ""
     report_progress: Callable[[int, int], object] | None = None
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from onnx_opt.errors import OnnxOptError, PassError, UsageError
+from onnx_opt.errors import UsageError
 from onnx_opt.options import spell
 from onnx_opt.passes import STAGES, Pass, PassContext, find_pass, nearest
 from onnx_opt.pipeline_text import ItemText, OptionText, PipelineError, parse, write_item
@@ -105,12 +104,12 @@ class Pipeline:
         return all(p.exact for p in self.passes())
 
     def run(self, graph: Graph, context: PassContext, instruments: Sequence[Instrument] = ()) -> None:
-        """Run every pass on `graph` in place. Raises PassError where one fails, and leaves out what that one did."""
-        from onnx_opt.ir.load import gc_paused
+        """Run every pass on `graph` in place. Raises PassError where one fails, and takes back what that one did."""
+        from onnx_opt.ir import gc_paused
+        from onnx_opt.running import Run
 
         with gc_paused():
-            for item in self.items:
-                _run_item(item, graph, context, instruments)
+            Run(graph, context, instruments).run(self.items)
 
 
 def compose(
@@ -235,45 +234,3 @@ def _value(read: Callable[[Any], Any], item: ItemText, given: OptionText, text: 
         return read(given.value)
     except ValueError as error:
         raise PipelineError(f"{given.name} of '{item.name}': {error}", text, given.value_column) from error
-
-
-# -- running --------------------------------------------------------------------------------------------------------
-
-
-def _run_item(item: Item, graph: Graph, context: PassContext, instruments: Sequence[Instrument]) -> None:
-    if not isinstance(item, Repeat):
-        _run_pass(item, graph, context, instruments)
-        return
-    for _ in range(item.max):
-        before = _progress(graph, context)
-        for inner in item.items:
-            _run_item(inner, graph, context, instruments)
-        if _progress(graph, context) == before:
-            return
-
-
-def _progress(graph: Graph, context: PassContext) -> tuple[int, int]:
-    """What a round that did something changes. Edits alone do not count: an attempt may have been rolled back."""
-    return len(context.journal.rewrites), len(graph)
-
-
-def _run_pass(pass_: Pass, graph: Graph, context: PassContext, instruments: Sequence[Instrument]) -> None:
-    """One run of a pass is a transaction."""
-    context.pass_name = pass_.name
-    for instrument in instruments:
-        instrument.before(pass_, graph, context)
-    revision, rewrites, start = graph.model.revision, len(context.journal.rewrites), perf_counter()
-    try:
-        with graph.model.transaction():
-            pass_.run(graph, context)
-    except OnnxOptError as error:
-        error.locate(graph.model.path)
-        raise
-    except Exception as error:  # whatever a pass does wrong is undone and reported as that pass's failure
-        reason = f"pass '{pass_.name}' failed and was undone: {type(error).__name__}: {error}"
-        remedy = None if is_user_pass(pass_.name) else f"--no-{pass_.name} leaves it out"
-        raise PassError(reason, path=graph.model.path, remedy=remedy) from error
-    seconds = perf_counter() - start
-    for instrument in reversed(instruments):
-        done = len(context.journal.rewrites) - rewrites
-        instrument.after(pass_, graph, context, seconds, done, graph.model.revision != revision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx_opt.compilation import Build, Compilation, Input, folder_of
-from onnx_opt.errors import ValidationError
+from onnx_opt.errors import UsageError, ValidationError
 from onnx_opt.interface import Dims, Shapes
 from onnx_opt.ir import Graph, save, to_bytes
 from onnx_opt.journal import Key, Rewrite
@@ -38,6 +39,13 @@ class Evidence:
     dims: Dims = field(default_factory=dict)
     shapes: Shapes = field(default_factory=dict)
     custom_ops: Sequence[str | Path] = ()
+
+    def check(self) -> None:
+        """Raise UsageError for a file that is not there, before any work is done."""
+        given = [self.data] if isinstance(self.data, str | Path) else []
+        for path in (*given, *self.custom_ops):
+            if not Path(re.sub(r"\.py:\w+$", ".py", str(path))).exists():
+                raise UsageError("no such file", path=path)
 
     def reference(self, source: Source, tell: Tell | None = None) -> Reference:
         """The model in `source`, ready to judge others by."""

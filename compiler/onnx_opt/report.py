@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_opt.instrument import PassRun
     from onnx_opt.ir import Graph, Node
-    from onnx_opt.ir.model import Model
     from onnx_opt.journal import Rewrite
     from onnx_opt.validate import Verdict
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Figures of a model. `bytes` is its size on disk, external data included; `flops` counts Conv, Gemm and MatMul
-    (a multiplication and an addition are two), with symbolic dims taken as 1 where `symbolic` is set."""
+    """Figures of a model. `bytes` is its size on disk, with the `external_bytes` of data that it refers to; `flops`
+    counts Conv, Gemm and MatMul (a multiplication and an addition are two), with symbolic dims taken as 1 where
+    `symbolic` is set."""
 
     nodes: int
     ops: Counter[str]
@@ -27,6 +27,7 @@ class Stats:
     weight_bytes: int
     flops: int
     symbolic: bool
+    external_bytes: int
     bytes: int
 
     @property
@@ -37,14 +38,19 @@ class Stats:
     def casts(self) -> int:
         return self.ops["Cast"] + self.ops["CastLike"]
 
+    def of_size(self, file_bytes: int) -> Stats:
+        """The same model where its file takes that many bytes."""
+        return replace(self, bytes=file_bytes + self.external_bytes)
+
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "ops": dict(sorted(self.ops.items()))}
 
 
-def measure(graph: Graph, size: int) -> Stats:
-    """The figures of a model whose file takes `size` bytes: all of its graphs and functions together, each once."""
+def measure(graph: Graph) -> Stats:
+    """The figures of a model as it was loaded: all of its graphs and functions together, each once."""
     ops: Counter[str] = Counter()
     flops, symbolic, parameters, weight_bytes = 0, False, 0, 0
+    external: dict[tuple[str | None, str | None], int] = {}
     for scope in graph.model.all_graphs():
         for node in scope:
             ops[f"{node.domain}::{node.op}" if node.domain else node.op] += 1
@@ -54,23 +60,10 @@ def measure(graph: Graph, size: int) -> Stats:
         for constant in scope.constants:
             parameters += math.prod(constant.dims)
             weight_bytes += constant.nbytes
-    return Stats(sum(ops.values()), ops, parameters, weight_bytes, flops, symbolic, size)
-
-
-def file_bytes(model: Model) -> int:
-    """The bytes that a model as it was loaded takes on disk: its file and the external data that it refers to."""
-    return len(model.buffer) + external_bytes(model)
-
-
-def external_bytes(model: Model) -> int:
-    """The bytes of external data that a model refers to, each place once."""
-    places = {
-        (c.header.location.get("location", ""), c.header.location.get("offset", "0")): c.nbytes
-        for graph in model.all_graphs()
-        for c in graph.constants
-        if c.header is not None and c.header.location is not None
-    }
-    return sum(places.values())
+            if constant.header is not None and (place := constant.header.location) is not None:
+                external[place.get("location"), place.get("offset")] = constant.nbytes
+    stats = Stats(sum(ops.values()), ops, parameters, weight_bytes, flops, symbolic, sum(external.values()), 0)
+    return stats.of_size(len(graph.model.buffer))
 
 
 # -- FLOPs ----------------------------------------------------------------------------------------------------------

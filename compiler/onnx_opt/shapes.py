@@ -260,8 +260,11 @@ class Shapes:
         """Whether an expression is not negative, given that no size in it is zero."""
         if isinstance(dim, int):
             return dim >= 0
+        return self._keep("size", dim, 0, lambda: self._is_size(dim))
+
+    def _is_size(self, dim: Any) -> bool:
         bounds = {symbol: self._nonzero(symbol) for symbol in dim.free_symbols}
-        return intervals.of(dim, bounds)[0] >= 0 or self.at_least(dim, 0)
+        return bool(intervals.of(dim, bounds)[0] >= 0) or self.at_least(dim, 0)
 
     def _nonzero(self, symbol: Any) -> Interval:
         low, high = self.interval(symbol)

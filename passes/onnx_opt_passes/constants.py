@@ -7,7 +7,7 @@ they count against the growth that the user allows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Set
 
 import numpy as np
 
@@ -19,22 +19,31 @@ from onnx_opt.passes import PassContext
 RULE = "fold-constant"
 INTERMEDIATE_LIMIT = 1 << 28
 """Bytes of one result above which a node is not even an intermediate step of folding."""
+ATTEMPTS = 4
+"""Rounds of choosing and computing; only nodes that can't be computed make a second one necessary."""
 KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Quantized weights stay quantized: the pair tells the runtime to compute in integers."""
 
 
 def fold(graph: Graph, context: PassContext, max_growth: int) -> None:
     """Replace what is known by initializers. The model's data grows by at most `max_growth` bytes."""
-    folder = _Folder(graph, context, max_growth)
-    folder.choose()
-    folder.compute()
+    refused: set[Node] = set()
+    for _ in range(ATTEMPTS):
+        folder = _Folder(graph, context, max_growth, refused)
+        folder.choose()
+        declined = folder.compute()
+        if not declined:
+            break
+        refused.update(declined)  # what they read is worth keeping instead
+    folder.replace()
     graph.model.settle()
 
 
 class _Folder:
-    def __init__(self, graph: Graph, context: PassContext, max_growth: int):
+    def __init__(self, graph: Graph, context: PassContext, max_growth: int, refused: Set[Node]):
         self.graph = graph
         self.context = context
+        self.refused = refused
         self.growth_left = max_growth
         self.arrays: dict[Value, np.ndarray] = {}
         """Values whose elements are known without computing a node: contents of shape arithmetic, Constant nodes."""
@@ -69,7 +78,7 @@ class _Folder:
         return bool(found)
 
     def _is_foldable(self, node: Node) -> bool:
-        if node.op in KEPT or node.bodies or node.has_attribute_refs or not node.inputs:
+        if node in self.refused or node.op in KEPT or node.bodies or node.has_attribute_refs or not node.inputs:
             return False
         if not all(self._is_constant(value) for value in node.inputs if value.name):
             return False
@@ -126,21 +135,26 @@ class _Folder:
                 stack.extend(value.producer.inputs)
         return freed
 
-    def compute(self) -> None:
-        """Compute the chosen nodes in one batch and put initializers in the place of what is kept."""
-        kept = {value: node for node in self.chosen for value in node.outputs if self._is_kept(value)}
-        admitted = [value for value, node in kept.items() if self.context.admit(RULE, node)]
-        wanted = [value for value in admitted if value not in self.arrays]
+    def compute(self) -> Collection[Node]:
+        """Compute the chosen nodes in one batch; returns those that could not be."""
+        wanted = [value for value in self._kept() if value not in self.arrays]
         needed = _cone(wanted, self.chosen)
-        nodes = [node for node in self.chosen if node in needed]
-        result = evaluate(nodes, wanted, known=self._array) if nodes else None
-        if result is not None:
-            for node, reason in result.declined.items():
-                self.context.declined(RULE, node, reason)
-            self.arrays.update(result.arrays)
-        for value in admitted:
-            if value in self.arrays:
-                self._replace(kept[value], value, self.arrays[value])
+        if not needed:
+            return ()
+        result = evaluate([node for node in self.chosen if node in needed], wanted, known=self._array)
+        for node, reason in result.declined.items():
+            self.context.declined(RULE, node, reason)
+        self.arrays.update(result.arrays)
+        return result.declined.keys()
+
+    def replace(self) -> None:
+        """Put initializers in the place of what was computed and is read by something that stays."""
+        for value, node in self._kept().items():
+            if value in self.arrays and self.context.admit(RULE, node):
+                self._replace(node, value, self.arrays[value])
+
+    def _kept(self) -> dict[Value, Node]:
+        return {value: node for node in self.chosen for value in node.outputs if self._is_kept(value)}
 
     def _array(self, value: Value) -> np.ndarray | None:
         known = self.arrays.get(value)

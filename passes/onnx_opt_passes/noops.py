@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnx_opt import traits
 from onnx_opt.ir import Graph, Node
 from onnx_opt.passes import PassContext
+from onnx_opt_rules.runtime_fusions import part_of_fusion
 
 RULE = "remove-noop"
 
@@ -25,6 +26,9 @@ def _bypass(graph: Graph, node: Node, context: PassContext) -> None:
     if node.op == "Identity" and result.is_graph_output and not graph.can_take_name(result, operand):
         context.declined(RULE, node, f"it gives graph output '{result.name}' its name")
         return
-    if context.admit(RULE, node):
+    reason = part_of_fusion(node)
+    if reason is not None:
+        context.declined(RULE, node, reason)
+    elif context.admit(RULE, node):
         graph.replace_value(result, operand)
         context.applied(RULE, [node.label()], node.origin, [result.name])

@@ -13,6 +13,7 @@ import numpy as np
 from onnx_opt.ir import Node, Value
 from onnx_opt.rewrite import anyof, const, op, opt, require, rule
 from onnx_opt_rules.linear import OPERATORS, Linear, has_channels, per_channel, result_rank
+from onnx_opt_rules.runtime_fusions import part_of_fusion
 
 ANY_VERSION = 1 << 30
 LINEAR = op[OPERATORS]("x", const("w"), opt(const("b"))).named("linear")
@@ -126,8 +127,10 @@ AFFINE_OPERAND = anyof(
 def fold_affine_before(x: Value, w: Any, b: Any, c: Any, inner: Node, linear: Node) -> Any:
     """Add, Sub, Mul or Div of a constant per channel before a linear operator goes into weights and bias."""
     core = Linear.of(linear, w, b)
+    fused = part_of_fusion(inner)
+    require(fused is None, fused or "")
     require(inner.version >= 7, "broadcasting before operator set 7")
-    scale, shift = affine(inner, c, inner.inputs[0].constant is not None)
+    scale, shift = affine(inner, c, inner.inputs[0] is not x)
     return fold_into_operand(core, x, scale, shift)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import parser
+
 from onnx_opt import passes
 from onnx_opt.cli import main
 
@@ -63,8 +64,17 @@ class Outcome:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model of three nodes, with a dim 'n'."""
+    """A model of three nodes, with a dim 'n'; no preset finds anything to do."""
     return write(tmp_path / "model.onnx", NEGATIONS)
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Path:
+    """The same with a node that does nothing."""
+    return write(
+        tmp_path / "idle.onnx",
+        NEGATIONS.replace("b = Neg(a)", "b = Neg(i)").replace("[second]", "[idle] i = Identity(a) [second]"),
+    )
 
 
 @pytest.fixture

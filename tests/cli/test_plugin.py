@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import onnx
-import onnx_opt
 import pytest
+
+import onnx_opt
 
 from .conftest import PLUGIN, run
 

@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any, ClassVar, Literal
 
 import pytest
+
 from onnx_opt import passes
 from onnx_opt.passes import Pass, PassContext, Size, option
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 import pytest
+
 from onnx_opt.cli import optimize
 from onnx_opt.cli.flags import pass_flags
 from onnx_opt.cli.optimize import pipeline_for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from onnx_opt.errors import UsageError
 from onnx_opt.pipeline import PRESETS, Pipeline, compose
 

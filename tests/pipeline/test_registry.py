@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
+
 from onnx_opt.errors import UsageError
 from onnx_opt.passes import Pass, find_pass, option, registry
 

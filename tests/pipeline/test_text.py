@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from onnx_opt.options import Size
 from onnx_opt.pipeline import Pipeline, Repeat
 from onnx_opt.pipeline_text import PipelineError, parse

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+
 from onnx_opt.validate.compare import Tolerance, compare, resolve_tolerance
 from onnx_opt.validate.figures import measure, scale_of
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+
 from onnx_opt.errors import ModelError, UsageError
 from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Session, pack, unpack
 from onnx_opt.validate.source import Source
@@ -18,7 +19,8 @@ OPSET_21 = '<ir_version: 10, opset_import: ["": 21]>\n'
 
 @pytest.mark.parametrize("name", ["float", "double", "float16", "bfloat16", "float8e4m3fn", "int8", "uint64", "bool"])
 def test_types_pass_unchanged(model, name):
-    with Session(Source.of(model(OPSET_21 + f"g ({name}[2, N] x) => ({name}[2, N] y) {{ y = Identity(x) }}"))) as session:
+    text = OPSET_21 + f"g ({name}[2, N] x) => ({name}[2, N] y) {{ y = Identity(x) }}"
+    with Session(Source.of(model(text))) as session:
         dtype = session.signature.inputs[0].type.dtype
         x = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)
         (y,) = session.run({"x": x})
@@ -26,9 +28,10 @@ def test_types_pass_unchanged(model, name):
     assert np.array_equal(x.view(np.uint8), y.view(np.uint8))
 
 
-@pytest.mark.parametrize(("name", "values"), [("int4", [1, -8, 7, 0, -1]), ("uint4", [1, 15, 7, 0, 8])])
-def test_types_of_less_than_a_byte(model, name, values):
-    text = OPSET_21 + f"g ({name}[N] x) => (int8[N] wide, {name}[N] y) {{ wide = Cast <to=3> (x) y = Cast <to={22 if name == 'int4' else 21}> (wide) }}"
+@pytest.mark.parametrize(("name", "code", "values"), [("int4", 22, [1, -8, 7, 0, -1]), ("uint4", 21, [1, 15, 7, 0, 8])])
+def test_types_of_less_than_a_byte(model, name, code, values):
+    casts = f"wide = Cast <to = 3> (x) y = Cast <to = {code}> (wide)"
+    text = OPSET_21 + f"g ({name}[N] x) => (int8[N] wide, {name}[N] y) {{ {casts} }}"
     with Session(Source.of(model(text))) as session:
         x = np.array(values).astype(getattr(ml_dtypes, name))
         wide, y = session.run({"x": x})
@@ -74,11 +77,12 @@ def test_a_missing_operator_is_named(model):
 
 
 def test_versions_that_are_too_new_are_named(model):
+    relu = "g (float[N] x) => (float[N] y) { y = Relu(x) }"
     with pytest.raises(CannotLoad, match="stops at IR version") as caught:
-        Session(Source.of(model('<ir_version: 99, opset_import: ["": 17]> g (float[N] x) => (float[N] y) { y = Relu(x) }')))
+        Session(Source.of(model('<ir_version: 99, opset_import: ["": 17]>\n' + relu)))
     assert caught.value.limit is not None
     with pytest.raises(CannotLoad, match="stops at opset") as caught:
-        Session(Source.of(model('<ir_version: 8, opset_import: ["": 99]> g (float[N] x) => (float[N] y) { y = Relu(x) }')))
+        Session(Source.of(model('<ir_version: 8, opset_import: ["": 99]>\n' + relu)))
     assert caught.value.limit is not None
     assert caught.value.is_lack
 

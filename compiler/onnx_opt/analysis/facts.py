@@ -175,9 +175,12 @@ class Facts:
                 pending.update(dict.fromkeys(self._refresh_node(node)))
 
     def equate(self, value: Value, other: Value) -> None:
-        """`value` is the same as `other`: what was proven of `other` holds for it too. Raises `FactConflict`."""
-        if other in self._types and self._sharpen(value, self._types[other]):
-            self._stale.update(dict.fromkeys(_dependants(value)))
+        """`value` is the same as `other`: what was proven of `other` holds for it too, and, within one graph, the other
+        way round. Raises `FactConflict` where that can't be."""
+        pairs = [(value, other)] if value.graph is not other.graph else [(value, other), (other, value)]
+        for to, source in pairs:
+            if source in self._types and self._sharpen(to, self._types[source]):
+                self._stale.update(dict.fromkeys(_dependants(to)))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -268,7 +271,7 @@ class Facts:
             return need.goals
         self._set(types, value, None)
         for result, kind in zip(node.outputs, results, strict=False):
-            if result.name and types.get(result) is None:
+            if kind is not None and types.get(result) is None and result.name:
                 self._set(types, result, kind)
         return ()
 

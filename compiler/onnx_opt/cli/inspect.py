@@ -44,10 +44,10 @@ def run(model: str, as_json: bool, text: bool) -> None:
 def describe(graph: Graph) -> dict[str, Any]:
     """What a model holds, as plain data. Counts cover subgraphs and local functions."""
     from onnx_opt.interface import symbols
-    from onnx_opt.report import file_bytes, measure
+    from onnx_opt.report import measure
 
     model = graph.model
-    stats = measure(graph, file_bytes(model))
+    stats = measure(graph)
     functions = {(f.domain, f.name) for f in model.functions}
     kinds = {(n.domain, n.op) for g in model.all_graphs() for n in g}
     custom = sorted(f"{d}::{op}" for d, op in kinds if d not in ("", "ai.onnx.ml") and (d, op) not in functions)

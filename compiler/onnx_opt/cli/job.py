@@ -123,7 +123,6 @@ class Job:
                 file.write((json.dumps(report, indent=2) + "\n").encode())
         if self.given["as_json"]:
             click.echo(json.dumps(report, indent=2))
-        elif not self.given["quiet"]:
+        elif not self.given["quiet"] and self.output is not None:
             show.print_report(result.report, with_times=self.given["time_passes"])
-            if self.output is not None:
-                click.echo(f"written: {self.output}")
+            click.echo(f"written: {self.output}")

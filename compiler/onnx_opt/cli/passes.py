@@ -36,9 +36,9 @@ def lines() -> list[str]:
     out = []
     for pass_ in registry().passes.values():
         out.append(f"{pass_.name}: {pass_.summary()}")
-        out.extend(
-            f"    {option.name}  ({option.flag} {option.metavar}) {option.help}" for option in pass_.declared_options()
-        )
+        for option in pass_.declared_options():
+            flag = f"{option.flag} {option.metavar}".strip()
+            out.append(f"    {option.name}  ({flag}) {option.help}")
     out.append("")
     out.extend(f"-O{level}: {_preset(level) or 'nothing'}" for level in PRESETS)
     return out + [f"unusable: {problem}" for problem in registry().problems.values()]

@@ -56,6 +56,8 @@ class Sketch:
     fillers: dict[str, Filler] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
     overridable: set[str] = field(default_factory=set)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    """What every value holds."""
     as_nodes: set[str] = field(default_factory=set)
     """Constants that are results of Constant nodes instead of initializers."""
     counter: list[int] = field(default_factory=lambda: [0])
@@ -78,14 +80,14 @@ class Sketch:
 
     def constant(self, array: np.ndarray, hint: str = "c", as_node: bool = False) -> Operand:
         name = self.fresh(hint)
-        self.constants[name] = np.asarray(array)
+        self.constants[name] = self.arrays[name] = np.asarray(array)
         if as_node:
             self.as_nodes.add(name)
         return Operand(name, self.constants[name])
 
     def input(self, array: np.ndarray, filler: Filler, hint: str = "x") -> Operand:
         name = self.fresh(hint)
-        self.inputs[name] = np.asarray(array)
+        self.inputs[name] = self.arrays[name] = np.asarray(array)
         self.fillers[name] = filler
         return Operand(name, self.inputs[name])
 
@@ -109,6 +111,7 @@ class Sketch:
         )
         arrays = self._compute(proto, [o for o in operands if o])
         self.nodes.append(proto)
+        self.arrays.update(zip(names, arrays, strict=True))
         return [Operand(name, array) for name, array in zip(names, arrays, strict=True)]
 
     def _compute(self, proto: onnx.NodeProto, operands: list[Operand]) -> list[np.ndarray]:

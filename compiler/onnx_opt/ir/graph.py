@@ -169,7 +169,7 @@ class Graph(SurgeonMethods, Structure):
         """Let every node that reads `old` read `new`. Graph outputs stay."""
         for user, index in list(old.uses):
             if not user.is_graph:
-                user.graph.set_input(user, index, new)  # type: ignore[union-attr,arg-type]
+                user.graph.set_input(user, index, new)  # type: ignore[union-attr]
 
     def replace_value(self, old: Value, new: Value) -> None:
         """Put `new` in the place of `old`, which a node of this graph computes; graph outputs keep their names.
@@ -316,9 +316,9 @@ class Graph(SurgeonMethods, Structure):
         value.name, value.renamed = name, True
         for user, _ in value.uses:
             if user.is_graph:
-                user.touch()  # type: ignore[union-attr]
+                user.touch()
             else:
-                self._mark_rewired(user)  # type: ignore[arg-type]
+                self._mark_rewired(user)
         if value.producer is not None:
             self._mark_rewired(value.producer)
         self.touch()

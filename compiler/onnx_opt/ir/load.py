@@ -253,6 +253,7 @@ class _GraphLoader:
             inputs.append(value)
         self.graph._inputs = GraphInputs(inputs, self.graph)
         self.graph.input_set = set(inputs)
+        self.graph.lists_initializers = self.graph.constants.keys() <= self.graph.input_set
 
     def _interface_name(self, span: Span) -> str:
         if self.fields is GRAPH:

@@ -231,9 +231,9 @@ class _Writer:
                 yield self.view[value.interface.tag : value.interface.end]
             else:
                 yield self._describe(value, fields, fields.input)
-        if implicit:
+        if implicit and graph.lists_initializers:
             for constant in graph.constants:
-                if constant.source is None and constant not in graph.input_set:
+                if constant not in graph.input_set:
                     yield self._describe(constant, fields, fields.input)
 
     def _outputs(self, graph: Graph, fields: Fields) -> Iterator[Piece]:

@@ -40,6 +40,8 @@ class Structure(Identity, gs.Graph):
         self.source: Span | None = None
         self.layout: list[tuple[int, Span | None]] = []
         """The order of the fields in the source; the fields that the IR holds appear once, without a place."""
+        self.lists_initializers = False
+        """Before IR version 4: whether the source lists every initializer as an input, as it should."""
         self.source_outputs: dict[Value, Span] = {}
         self.source_infos: list[tuple[Span, Value | None]] = []
         """The value_info entries of the source, with the value each describes, if there is one."""

@@ -164,10 +164,11 @@ class SurgeonMethods:
 
     def fold_constants(self, **_: Any) -> Graph:
         """Run the `fold` pass: GraphSurgeon's own folding is wrong in places (Shape with start, Cast pairs, If)."""
-        from onnx_opt.api import run_passes
+        from onnx_opt.passes import PassContext
+        from onnx_opt.pipeline import Pipeline
 
         graph = cast("Graph", self)
-        run_passes(graph, "fold")
+        Pipeline.parse("fold").run(graph, PassContext())
         return graph
 
     def layer(

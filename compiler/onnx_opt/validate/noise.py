@@ -2,8 +2,8 @@
 
 Some models amplify rounding: deep or recurrent ones, those that quantize inside, that take an ArgMax or keep what is
 above a threshold. There, a difference beyond the stated tolerance proves nothing by itself. So the original is run
-again with its floating-point inputs and weights moved by at most one unit in the last place, which is what any
-reordering of its arithmetic does, and a candidate may differ from it as much as it then differs from itself, times
+again with its floating-point inputs and weights moved by a few units in the last place, as any reordering of its
+arithmetic moves what is inside, and a candidate may differ from it as much as it then differs from itself, times
 `ALLOWANCE`: sorted by size, the candidate's m-th largest error must not exceed `ALLOWANCE` times the m / ALLOWANCE-th
 largest of the original's own. The element need not be the same one; which of many near-ties flips is chance. A lone
 flip in the original excuses a few in the candidate, and an original that stands still excuses nothing.
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from onnx_opt.validate.reference import Reference
 
-TRIALS = 3
-ALLOWANCE = 8
+STEPS = (1, 2, 4)  # units in the last place by which each trial moves inputs and weights at most
+ALLOWANCE = 4
 _MOST_WEIGHTS = 512 << 20  # bytes; larger models have their inputs moved only
 _FEWEST_ELEMENTS = 16  # smaller constants are exponents, bounds, sizes: moving them changes what is computed
 _SCALED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"}
@@ -73,14 +73,14 @@ def _ratios(output: str, reference: Value, trial: Value, tolerance: ToleranceLik
 
 
 def run_moved(reference: Reference, records: Sequence[int]) -> dict[int, list[list[Value]]]:
-    """Record number -> the outputs of up to `TRIALS` runs with inputs and weights moved. Kept by the reference."""
+    """Record number -> its outputs with inputs and weights moved, for each of `STEPS`. Kept by the reference."""
     missing = [number for number in records if number not in reference.noise_cache]
     if missing:
         reference.noise_cache |= {number: [] for number in missing}
-        for trial, session in _sessions(reference):
+        for steps, session in _sessions(reference):
             for number in missing:
                 feed = {
-                    name: _moved_value(value, np.random.default_rng([trial, number, i]))
+                    name: _moved_value(value, steps, np.random.default_rng([steps, number, i]))
                     for i, (name, value) in enumerate(reference.records[number].feed.items())
                 }
                 try:
@@ -92,14 +92,14 @@ def run_moved(reference: Reference, records: Sequence[int]) -> dict[int, list[li
 
 def _sessions(reference: Reference) -> Iterator[tuple[int, Session]]:
     movable = _weight_bytes(reference) <= _MOST_WEIGHTS
-    for trial in range(TRIALS):
-        source = _with_moved_weights(reference.source, trial) if movable else reference.source
+    for steps in STEPS:
+        source = _with_moved_weights(reference.source, steps) if movable else reference.source
         try:
             session = Session(source, reference.runtime)
         except CannotLoad:
             continue
         with session:
-            yield trial, session
+            yield steps, session
 
 
 def _weight_bytes(reference: Reference) -> int:
@@ -107,11 +107,11 @@ def _weight_bytes(reference: Reference) -> int:
     return 4 * sum(counts) + reference.source.nbytes
 
 
-def _with_moved_weights(source: Source, trial: int) -> Source:
+def _with_moved_weights(source: Source, steps: int) -> Source:
     from onnx import numpy_helper
 
     model = source.skeleton()
-    rng = np.random.default_rng([trial, 7])
+    rng = np.random.default_rng([steps, 7])
     scales = _scale_names(model)
     for tensor in list(all_tensors(model)):
         if tensor.data_type not in _float_types():
@@ -120,7 +120,7 @@ def _with_moved_weights(source: Source, trial: int) -> Source:
         if not _may_move(values, tensor.name in scales):
             continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(_moved(values, rng), name))
+        tensor.CopyFrom(numpy_helper.from_array(_moved(values, steps, rng), name))
     return source.with_proto(model)
 
 
@@ -140,22 +140,22 @@ def _may_move(values: np.ndarray, is_scale: bool) -> bool:
     return bool(np.abs(wide).max() < 1e30 and (wide != np.rint(wide)).any())
 
 
-def _moved_value(value: Value, rng: np.random.Generator) -> Value:
+def _moved_value(value: Value, steps: int, rng: np.random.Generator) -> Value:
     if isinstance(value, list):
-        return [_moved_value(item, rng) for item in value]
+        return [_moved_value(item, steps, rng) for item in value]
     if isinstance(value, np.ndarray) and is_float(value.dtype) and value.dtype.itemsize > 1:
-        return _moved(value, rng)
+        return _moved(value, steps, rng)
     return value
 
 
-def _moved(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each element at most one unit in its last place away, zeros where they are."""
+def _moved(values: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
+    """Each element at most `steps` units in its last place away, zeros where they are."""
     import ml_dtypes
 
     finfo: Any = ml_dtypes.finfo
-    step = float(finfo(values.dtype).eps)
+    unit = float(finfo(values.dtype).eps)
     wide = np.float64 if values.dtype == np.float64 else np.float32
-    factor = 1 + np.asarray(step, wide) * rng.integers(-1, 2, values.shape, np.int8).astype(wide)
+    factor = 1 + np.asarray(unit, wide) * rng.integers(-steps, steps + 1, values.shape, np.int8).astype(wide)
     return np.asarray((values.astype(wide) * factor).astype(values.dtype))
 
 

@@ -13,7 +13,7 @@ Status = Literal["proven", "failed", "unproven"]
 @dataclass
 class OutputVerdict:
     """One output: its worst figures over all feeds. `noise` is how far the original itself moved when its inputs and
-    weights moved by a unit in the last place, as a multiple of the tolerance; 0 where that was not needed."""
+    weights moved by a few units in the last place, as a multiple of the tolerance; 0 where that was not needed."""
 
     name: str
     type: str

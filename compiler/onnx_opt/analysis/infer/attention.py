@@ -16,7 +16,7 @@ def attention(n: NodeView) -> list[Type | None]:
     """
     query, value = n.dims(0), n.dims(2)
     elem_type = n.elem(0)
-    others: list[Type | None] = [TensorType(n.elem(index) or elem_type, None) for index in (1, 2, 0)]
+    others = [n.result(n.elem(index) or elem_type, n.unknown_dims(4)) for index in (1, 2, 0)]
     if query is None or value is None or len(query) != len(value) or len(query) not in {3, 4}:
         return [TensorType(elem_type, None), *others]
     if len(query) == 4:

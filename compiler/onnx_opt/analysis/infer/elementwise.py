@@ -61,8 +61,11 @@ def bit_cast(n: NodeView) -> Type:
 @infer("Add", "Sub", "Mul", "Div", "Pow", "Mod", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift")
 def arithmetic(n: NodeView) -> Type:
     """Two operands that broadcast; the result has the first one's element type."""
-    first = n.tensor(0)
-    return TensorType(first.elem_type, _two(n, first.shape, n.dims(1)))
+    first, second = n.tensor(0), n.tensor(1)
+    if first.shape == second.shape:
+        return first
+    shape = _two(n, first.shape, second.shape)
+    return first if shape == first.shape else TensorType(first.elem_type, shape)
 
 
 @infer("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", kind=BOOL)

@@ -9,6 +9,8 @@ from onnx_opt.analysis.infer.registry import MICROSOFT, NodeView, Unknown, axes_
 from onnx_opt.shapes import Dim
 from onnx_opt.types import Type
 
+_MAX_RANK = 64
+
 
 @infer("Transpose")
 def transpose(n: NodeView) -> Type:
@@ -27,11 +29,15 @@ def reshape(n: NodeView) -> Type:
     """The dims that the second operand (an attribute before version 5) lists; 0 copies, -1 is what is left over."""
     wanted = n.elements(1) if n.version >= 5 else n.ints("shape")
     if wanted is None:
-        rank_source = n.dims(1)
-        if rank_source is None or len(rank_source) != 1 or not isinstance(rank_source[0], int) or rank_source[0] > 64:
-            raise Unknown
-        return n.result(n.elem(0), n.unknown_dims(rank_source[0]))
+        return n.result(n.elem(0), n.unknown_dims(vector_length(n.dims(1))))
     return n.result(n.elem(0), _reshaped(n, wanted, bool(n.attr("allowzero", 0))))
+
+
+def vector_length(dims: tuple[Any, ...] | None) -> int:
+    """How many elements a vector has that lists dims or axes; raises `Unknown` where that is unknown or absurd."""
+    if dims is None or len(dims) != 1 or not isinstance(dims[0], int) or dims[0] > _MAX_RANK:
+        raise Unknown
+    return dims[0]
 
 
 def _reshaped(n: NodeView, wanted: list[Any], allow_zero: bool) -> list[Dim]:
@@ -103,18 +109,8 @@ def flatten(n: NodeView) -> Type:
 
 
 def _axes(n: NodeView) -> list[int] | None:
-    """The axes of Squeeze and Unsqueeze: an operand since version 13, an attribute before. None where there are none.
-
-    Raises `Unknown` where they are given and not known.
-    """
-    if n.version < 13:
-        return n.ints("axes")
-    if not n.present(1):
-        return None
-    axes = n.int_list(1)
-    if axes is None:
-        raise Unknown
-    return axes
+    """The axes of Squeeze and Unsqueeze, an operand since version 13 and an attribute before; None: not given, unknown."""
+    return n.ints("axes") if n.version < 13 else n.int_list(1)
 
 
 @infer("Squeeze")
@@ -122,6 +118,8 @@ def squeeze(n: NodeView) -> Type:
     """Drops dims of 1: those on `axes`, else all of them."""
     dims = n.known_dims(0)
     axes = _axes(n)
+    if axes is None and n.version >= 13 and n.present(1):
+        raise Unknown
     if axes is None:
         if not all(isinstance(dim, int) or n.shapes.at_least(dim, 2) for dim in dims):
             raise Unknown
@@ -136,7 +134,7 @@ def unsqueeze(n: NodeView) -> Type:
     dims = n.known_dims(0)
     axes = _axes(n)
     if axes is None:
-        raise Unknown
+        return n.result(n.elem(0), n.unknown_dims(len(dims) + vector_length(n.dims(1))))
     rank = len(dims) + len(axes)
     added = set(axes_of(axes, rank))
     rest = iter(dims)

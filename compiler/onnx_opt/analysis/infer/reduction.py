@@ -26,16 +26,10 @@ def reduce(n: NodeView) -> Type:
     """The dims on `axes` become 1, or vanish without `keepdims`; no axes mean all, or none where `noop` says so."""
     dims = n.known_dims(0)
     keep = bool(n.attr("keepdims", 1))
-    by_operand = axes_are_operand(n.node.op, n.version)
     axes = reduced_axes(n, len(dims))
     if axes is not None:
         return n.result(n.elem(0), _reduced(dims, axes, keep))
-    if keep:
-        return n.result(n.elem(0), n.unknown_dims(len(dims)))
-    count = n.dims(1) if by_operand else None
-    if count is None or len(count) != 1 or not isinstance(count[0], int) or not 0 < count[0] <= len(dims):
-        return n.result(n.elem(0), None)
-    return n.result(n.elem(0), n.unknown_dims(len(dims) - count[0]))
+    return n.result(n.elem(0), n.unknown_dims(len(dims)) if keep else None)
 
 
 def reduced_axes(n: NodeView, rank: int) -> list[int] | None:

@@ -24,7 +24,7 @@ def concat(n: NodeView) -> Type:
     rank = ranks.pop()
     axis = axis_of(int(n.attr("axis", 1)), rank)
     known = [dims for i in range(count) if (dims := n.dims(i)) is not None]
-    dims = [_most_telling(n.shapes, [each[i] for each in known]) for i in range(rank)]
+    dims = [_most_telling(n, [each[i] for each in known]) for i in range(rank)]
     dims[axis] = _sum(n, [each[axis] for each in known]) if len(known) == count else n.fresh()
     return n.result(elem_type, dims)
 
@@ -37,12 +37,12 @@ def _sum(n: NodeView, sizes: list[Any]) -> Dim:
     return total
 
 
-def _most_telling(shapes: Shapes, same: Sequence[Any]) -> Any:
+def _most_telling(n: NodeView, same: Sequence[Any]) -> Any:
     """Of several forms of one size the best: an int, or one made of the model's own symbols."""
-    for dim in same:
-        if isinstance(dim, int):
-            return dim
-    return next((dim for dim in same if not shapes.is_made(dim)), same[0])
+    ints = {dim for dim in same if isinstance(dim, int)}
+    if ints:
+        return ints.pop() if len(ints) == 1 else n.fresh()  # runtimes overlook it where an operand is empty
+    return next((dim for dim in same if not n.shapes.is_made(dim)), same[0])
 
 
 @infer("Split")
@@ -110,12 +110,13 @@ def slice_ranges(n: NodeView, rank: int) -> list[tuple[int, Any, Any, Any]] | No
 
 
 def slice_length(shapes: Shapes, size: Any, start: Any, end: Any, step: Any) -> Dim:
-    """How many elements [start:end:step] takes of `size`, bounds clamped as numpy does."""
-    if not isinstance(step, int) or step == 0:
-        return shapes.opaque(("slice", size, start, end, step), 0, shapes.bounds(size)[1])
-    if all(isinstance(each, int) for each in (size, start, end)):
-        return len(range(*slice(start, end, step).indices(size)))
-    length = _forward(shapes, size, start, end) if step > 0 else _backward(size, start, end)
+    """How many elements [start:end:step] takes of `size`: bounds count from the end where they are negative, and are
+    clamped. Where runtimes clamp differently nothing is said."""
+    length = None
+    if isinstance(step, int) and step > 0:
+        length = _forward(shapes, size, start, end)
+    elif isinstance(step, int) and step < 0:
+        length = _backward(size, start, end)
     if length is None:
         return shapes.opaque(("slice", size, start, end, step), 0, shapes.bounds(size)[1])
     return shapes.ceildiv(length, abs(step))
@@ -123,6 +124,8 @@ def slice_length(shapes: Shapes, size: Any, start: Any, end: Any, step: Any) -> 
 
 def _forward(shapes: Shapes, size: Any, start: Any, end: Any) -> Any:
     """The length of [start:end], None where a bound may be negative or not."""
+    if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+        return len(range(*slice(start, end).indices(size)))
     to_last = isinstance(end, int) and end >= FAR
     if to_last and shapes.at_least(start, 0):
         return shapes.maximum(shapes.sub(size, start), 0)
@@ -137,10 +140,15 @@ def _forward(shapes: Shapes, size: Any, start: Any, end: Any) -> Any:
 
 
 def _backward(size: Any, start: Any, end: Any) -> Any:
-    """The length of a backward slice through all elements, which is how exporters flip an axis; None for others."""
-    from_last = isinstance(start, int) and (start == -1 or start >= FAR)
-    to_first = isinstance(end, int) and end <= -FAR
-    return size if from_last and to_first else None
+    """The length of a backward slice, None where it is unknown or runtimes differ: about a start before the first
+    element, and an end of INT_MAX."""
+    if not isinstance(start, int) or not isinstance(end, int) or end >= FAR:
+        return None
+    if (start == -1 or start >= FAR) and end <= -FAR:
+        return size
+    if not isinstance(size, int) or size == 0 or start < -size:
+        return None
+    return len(range(*slice(start, end, -1).indices(size)))
 
 
 def _clamped(shapes: Shapes, size: Any, bound: Any) -> Any:

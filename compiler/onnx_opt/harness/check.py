@@ -1,0 +1,145 @@
+"""One rule before one instance: applied for every target, and compared in ONNX Runtime with what was there before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from onnx_opt.harness.instance import Instance
+from onnx_opt.harness.sketch import RUNTIME
+from onnx_opt.ir import load
+from onnx_opt.ir.save import to_bytes
+from onnx_opt.journal import Journal
+from onnx_opt.passes import PassContext
+from onnx_opt.rewrite.driver import apply_rules
+from onnx_opt.rewrite.rule import Rule
+from onnx_opt.target import PORTABLE, TARGETS, Target
+from onnx_opt.validate.compare import Tolerance, compare
+from onnx_opt.validate.run import CannotLoad, Rejected, Session, Unreadable
+from onnx_opt.validate.source import Source
+
+PASS_NAME = "verify-rules"
+ON_CPU = frozenset({"portable", "ort-cpu"})
+"""Targets whose models ONNX Runtime must be able to run on the CPU; those of others may need another provider."""
+
+TOLERANCES = {
+    "float64": Tolerance(1e-9, 1e-10),
+    "float32": Tolerance(2e-4, 1e-4),
+    "float16": Tolerance(3e-2, 2e-2),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with the model `result` that a rule made for `target`."""
+
+    reason: str
+    target: str
+    result: bytes = b""
+
+
+@dataclass
+class Finding:
+    """What a rule did with one instance: for which targets it rewrote it, why it did not, and what went wrong."""
+
+    fired: set[str] = field(default_factory=set)
+    declines: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unproven: int = 0
+    """Results that need another runtime than the one at hand."""
+
+
+def targets_of(rule: Rule) -> list[Target]:
+    """The targets between which a rule can tell: one where it does not ask for the target."""
+    return list(TARGETS.values()) if "target" in rule.parameters else [PORTABLE]
+
+
+def apply(rule: Rule, model: bytes, target: Target) -> tuple[bytes, Journal]:
+    """The model after the rule, applied by the driver wherever it matches, and the journal of that."""
+    graph = load(model)
+    context = PassContext(target=target, pass_name=PASS_NAME)
+    apply_rules(graph, context, [rule])
+    return to_bytes(graph), context.journal
+
+
+def reasons(journal: Journal) -> list[str]:
+    """Every reason for a decline."""
+    return [reason for found in journal._declines.values() for reason in found.values()]
+
+
+def check(rule: Rule, instance: Instance) -> Finding:
+    """Apply the rule for each target and compare."""
+    finding = Finding()
+    seen: set[bytes] = set()
+    for target in targets_of(rule):
+        try:
+            result, journal = apply(rule, instance.model, target)
+        except Exception as error:  # whatever a rule raises, but a decline, is its fault
+            finding.problems.append(Problem(f"the rule fails: {type(error).__name__}: {error}", target.name))
+            continue
+        finding.declines += reasons(journal)
+        if not journal.rewrites:
+            if result != instance.model:
+                finding.problems.append(Problem("the rule declines, but the model is another", target.name, result))
+            continue
+        finding.fired.add(target.name)
+        if result in seen:
+            continue
+        seen.add(result)
+        for reason in _faults(rule, instance, journal, result, target, finding):
+            finding.problems.append(Problem(reason, target.name, result))
+            break
+    return finding
+
+
+def _faults(
+    rule: Rule, instance: Instance, journal: Journal, result: bytes, target: Target, finding: Finding
+) -> Iterator[str]:
+    if not instance.in_range:
+        yield f"the rule is for the operator set versions {rule.opsets}, and is applied to another"
+    for rewrite in journal.rewrites:
+        for name in instance.kept.intersection(rewrite.nodes[1:]):
+            if not rule.shared:
+                yield f"the result of '{name}' has other users, and the rule is not declared shared"
+    try:
+        onnx.checker.check_model(onnx.ModelProto.FromString(result), full_check=True)
+    except Exception as error:  # the checker and shape inference raise classes of their own
+        yield f"onnx.checker rejects the result: {' '.join(str(error).split())}"
+    yield from _differences(rule, instance, result, target, finding)
+
+
+def _differences(rule: Rule, instance: Instance, result: bytes, target: Target, finding: Finding) -> Iterator[str]:
+    try:
+        with Session(Source.of(result), RUNTIME) as session:
+            names = tuple(slot.name for slot in session.signature.outputs)
+            if names != instance.outputs:
+                yield f"the results are called {list(names)} instead of {list(instance.outputs)}"
+                return
+            for number in range(len(instance.feeds)):
+                yield from _difference(rule, instance, session, number)
+    except CannotLoad as error:
+        if error.is_lack and target.name not in ON_CPU:
+            finding.unproven += 1
+        else:
+            yield f"ONNX Runtime does not load the result: {error}"
+
+
+def _difference(rule: Rule, instance: Instance, session: Session, number: int) -> Iterator[str]:
+    feed = instance.feeds[number]
+    try:
+        got = session.run(feed)
+    except (Rejected, Unreadable) as error:
+        yield f"ONNX Runtime does not run the result{_at(feed)}: {error}"
+        return
+    for name, before, after in zip(instance.outputs, instance.results[number], got, strict=True):
+        difference = compare(name, before, after, dict(TOLERANCES), exact=rule.exact)
+        if difference.problem:
+            yield f"{name}{_at(feed)}: {difference.problem}"
+
+
+def _at(feed: dict[str, np.ndarray]) -> str:
+    sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in feed.items())
+    return f" at {sizes}" if sizes else ""

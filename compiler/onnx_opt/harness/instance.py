@@ -1,0 +1,114 @@
+"""One instance: a model that contains a rule's pattern, or nearly so, with feeds and what the model makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from onnx_opt.harness.draw import Draw
+from onnx_opt.harness.grow import Grower
+from onnx_opt.harness.sizes import Feed, choose_sizes, declare, declare_outputs, make_feeds
+from onnx_opt.harness.sketch import Unfit, elem_type_of, run
+from onnx_opt.harness.vary import HARMLESS, NEAR_MISSES, Subject
+from onnx_opt.rewrite.rule import Rule
+
+OLDEST, NEWEST = 7, 22
+"""The operator set versions that instances are made for."""
+HARMLESS_CHANCE = 0.35
+OTHER_VERSION_CHANCE = 0.08
+
+ELEM_TYPES = (
+    *[TensorProto.FLOAT] * 6,
+    *[TensorProto.FLOAT16] * 2,
+    *[TensorProto.DOUBLE] * 2,
+    TensorProto.INT64,
+    TensorProto.INT32,
+)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """`model` as bytes, the `feeds` to run it with and its `results` for each; `kept` names nodes that are no
+    interior of a match, since others read them; `in_range`: the version is one that the rule is for."""
+
+    model: bytes
+    outputs: tuple[str, ...]
+    feeds: list[Feed]
+    results: list[list[Any]]
+    kept: frozenset[str]
+    in_range: bool
+    note: str
+
+
+def sketch_instance(rule: Rule, draw: Draw, near_miss: bool) -> tuple[Subject, bool, str]:
+    """The parts of an instance, whether its version is one that the rule is for, and what was varied."""
+    version, in_range = _version(rule, draw, near_miss)
+    grower = Grower(rule.pattern, draw, version, int(draw.pick(ELEM_TYPES)))
+    root = [result.name for result in grower.grow_root()]
+    interior = [name for name in grower.interior if name not in root]
+    subject = Subject(grower.sketch, root, interior)
+    subject.sketch.outputs = list(root)
+    notes = []
+    if near_miss and in_range:
+        notes.append(_vary(NEAR_MISSES, subject, draw))
+    if draw.chance(HARMLESS_CHANCE):
+        notes.append(_vary(HARMLESS, subject, draw))
+    return subject, in_range, ", ".join(filter(None, notes))
+
+
+def _vary(variations: tuple[Any, ...], subject: Subject, draw: Draw) -> str:
+    """Apply the first of the variations, in random order, that can be applied; returns its name."""
+    for variation in draw.shuffled(variations):
+        try:
+            variation(subject, draw)
+        except Unfit:
+            continue
+        return str(variation.__name__).replace("_", " ")
+    return ""
+
+
+def _version(rule: Rule, draw: Draw, near_miss: bool) -> tuple[int, bool]:
+    of_other_domain = any(domain for domain, _ in rule.heads)
+    first, last = (OLDEST, NEWEST) if rule.opsets is None or of_other_domain else rule.opsets
+    inside = [version for version in range(OLDEST, NEWEST + 1) if first <= version <= last]
+    outside = [version for version in range(OLDEST, NEWEST + 1) if version not in inside]
+    if outside and near_miss and draw.chance(OTHER_VERSION_CHANCE):
+        return draw.pick(outside), False
+    if not inside:
+        raise Unfit(f"the rule is for no operator set from {OLDEST} to {NEWEST}")
+    return draw.pick(inside), True
+
+
+def finish(subject: Subject, draw: Draw, in_range: bool, note: str) -> Instance:
+    """The instance of these parts. Raises `Unfit` where the checker or ONNX Runtime rejects it."""
+    sketch = subject.sketch
+    model = sketch.model()
+    sizes = choose_sizes(sketch, model, draw)
+    declare(model, sketch.inputs | sketch.constants, sizes, draw)
+    feeds = make_feeds(sketch, sizes, draw)
+    results = run(model, [*feeds, feeds[0]])
+    if not _same_bits(results[0], results.pop()):
+        raise Unfit("random results")
+    declare_outputs(model, results[0], map(elem_type_of, results[0]), static=not sizes.symbols)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # the checker and shape inference raise classes of their own
+        raise Unfit(f"onnx.checker: {error}") from error
+    results = run(model, feeds)
+    return Instance(
+        model.SerializeToString(),
+        tuple(sketch.outputs),
+        feeds,
+        results,
+        frozenset(subject.kept),
+        in_range,
+        note,
+    )
+
+
+def _same_bits(results: list[np.ndarray], again: list[np.ndarray]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(results, again, strict=True))
