@@ -54,8 +54,8 @@ def relax(expr: Any, bounds: Mapping[Any, Interval]) -> tuple[Any, dict[Any, Int
     import sympy
 
     known: dict[Any, Interval] = {}
-    extremes = sorted(expr.atoms(sympy.Max, sympy.Min), key=lambda extreme: (-extreme.count(sympy.Symbol), str(extreme)))
-    for extreme in extremes:  # an inner one is gone once the outer one is replaced
+    outermost_first = sorted(expr.atoms(sympy.Max, sympy.Min), key=lambda atom: (-atom.count(sympy.Basic), str(atom)))
+    for extreme in outermost_first:  # an inner one is gone once the outer one is replaced
         stand_in = sympy.Dummy("m", integer=True)
         known[stand_in] = of(extreme, bounds)
         expr = expr.xreplace({extreme: stand_in})

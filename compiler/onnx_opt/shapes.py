@@ -260,7 +260,7 @@ class Shapes:
         """Whether an expression is not negative, given that no size in it is zero."""
         if isinstance(dim, int):
             return dim >= 0
-        return self._keep("size", dim, 0, lambda: self._is_size(dim))
+        return bool(self._keep("size", dim, 0, lambda: self._is_size(dim)))
 
     def _is_size(self, dim: Any) -> bool:
         bounds = {symbol: self._nonzero(symbol) for symbol in dim.free_symbols}
@@ -283,7 +283,7 @@ class Shapes:
         low, high = self.interval(gap)
         if low >= 0 or high < 0:
             return bool(low >= 0)
-        return intervals.of(*intervals.relax(gap, self._bounds))[0] > -1
+        return bool(intervals.of(*intervals.relax(gap, self._bounds))[0] > -1)
 
     # -- the normal form -------------------------------------------------------------------------------------------
 
@@ -355,7 +355,7 @@ class Shapes:
         return _sympy().floor(_sympy().expand((numerator + offset * denominator) / (b * denominator)))
 
     def _exact(self, a: Any, b: Any) -> Any:
-        """The polynomial a / b with integer coefficients, checked by multiplying back; `_NOT_EXACT` if there is none."""
+        """The polynomial a / b with integer coefficients, checked by multiplying back; else `_NOT_EXACT`."""
         if a == 0 or b == 0:
             return 0 if b != 0 else _NOT_EXACT
         ratio = _sympy().expand(a / b) if not isinstance(a, int) else _sympy().Integer(a) / b

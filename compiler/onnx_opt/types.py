@@ -21,7 +21,7 @@ Shape: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """A dense tensor. `elem_type` is an `onnx.TensorProto` enum (0: unknown), `shape` is None where the rank is unknown."""
+    """A dense tensor. `elem_type` is an `onnx.TensorProto` enum (0: unknown); `shape` is None for an unknown rank."""
 
     elem_type: int
     shape: Shape | None = None
@@ -95,7 +95,7 @@ def proto_field(kind: Type) -> str:
 
 
 def declare(elem_type: int, shape: Sequence[Any] | None) -> TensorType:
-    """A tensor type from dims as people write them: sizes, names, and None, '' or a negative number for unknown ones."""
+    """A tensor type from dims as people write them: sizes, names, and None, '' or a negative number for unknown."""
     return TensorType(elem_type, None if shape is None else tuple(_plain_dim(dim) for dim in shape))
 
 

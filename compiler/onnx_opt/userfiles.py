@@ -38,10 +38,13 @@ class FunctionPass(Pass):
     function: Callable[..., Any] = field(repr=False)
 
     def run(self, graph: Graph, context: PassContext) -> None:
+        from onnx_opt.ir.surgeon import watched
+
         if not context.journal.admit_key(Key(self.name, self.name, "")):
             return
         before = graph.model.revision
-        result = self.function(graph)
+        with watched(graph):
+            result = self.function(graph)
         if result is not None and result is not graph:
             raise TypeError("it returned another graph: change the given one in place")
         if graph.model.revision != before:

@@ -19,17 +19,20 @@ from onnx_opt.passes import PassContext
 RULE = "fold-constant"
 INTERMEDIATE_LIMIT = 1 << 28
 """Bytes of one result above which a node is not even an intermediate step of folding."""
+SMALL_GROWTH = 64 << 10
+"""Bytes by which folding may make a small model grow."""
 ATTEMPTS = 4
 """Rounds of choosing and computing; only nodes that can't be computed make a second one necessary."""
 KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Quantized weights stay quantized: the pair tells the runtime to compute in integers."""
 
 
-def fold(graph: Graph, context: PassContext, max_growth: int) -> None:
-    """Replace what is known by initializers. The model's data grows by at most `max_growth` bytes."""
+def fold(graph: Graph, context: PassContext, max_growth: int | None) -> None:
+    """Replace what is known by initializers. The model grows by at most `max_growth` bytes; None: in proportion."""
+    limit = _proportionate_growth(graph) if max_growth is None else max_growth
     refused: set[Node] = set()
     for _ in range(ATTEMPTS):
-        folder = _Folder(graph, context, max_growth, refused)
+        folder = _Folder(graph, context, limit, refused)
         folder.choose()
         declined = folder.compute()
         if not declined:
@@ -37,6 +40,11 @@ def fold(graph: Graph, context: PassContext, max_growth: int) -> None:
         refused.update(declined)  # what they read is worth keeping instead
     folder.replace()
     graph.model.settle()
+
+
+def _proportionate_growth(graph: Graph) -> int:
+    weights = sum(constant.nbytes for inner in graph.model.all_graphs() for constant in inner.constants)
+    return max(weights // 10, SMALL_GROWTH)
 
 
 class _Folder:

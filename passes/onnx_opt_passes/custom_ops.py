@@ -48,11 +48,14 @@ def strip(graph: Graph, context: PassContext, selectors: Sequence[Selector]) -> 
     """Strip what the selectors name, everywhere in the model. Raises UsageError where one names nothing, and PassError
     where stripping would change types or the interface."""
     unused = dict.fromkeys(selectors)
+    stripped = []
     for node, selector in _selected(graph, selectors):
         unused.pop(selector, None)
+        stripped.append(node)
         if context.admit(RULE, node):
             _strip(node, selector, context)
     graph.model.settle()
+    _drop_imports(graph, {node.domain for node in stripped})
     if unused and not _already_stripped(context):
         _refuse(graph, next(iter(unused)))
 
@@ -63,6 +66,13 @@ def _selected(graph: Graph, selectors: Sequence[Selector]) -> Iterator[tuple[Nod
             selector = next((each for each in selectors if each.matches(node)), None)
             if selector is not None:
                 yield node, selector
+
+
+def _drop_imports(graph: Graph, domains: set[str]) -> None:
+    """A runtime that does not know the domain need not hear of it."""
+    used = {node.domain for inner in graph.model.all_graphs() for node in inner}
+    for domain in sorted(domains - used):
+        graph.model.drop_opset(domain)
 
 
 def _already_stripped(context: PassContext) -> bool:

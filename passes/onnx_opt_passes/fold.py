@@ -18,8 +18,11 @@ class Fold(Pass):
     name: ClassVar[str] = "fold"
     stage: ClassVar[str] = "fold"
     exact: ClassVar[bool] = True
-    max_growth: Size = option(
-        Size("1MiB"), flag="--max-fold-growth", metavar="SIZE", help="how many bytes folding may add to the model"
+    max_growth: Size | None = option(
+        None,
+        flag="--max-fold-growth",
+        metavar="SIZE",
+        help="how many bytes folding may add to the model; by default a tenth of it, and 64KiB of a small one",
     )
 
     def run(self, graph: Graph, context: PassContext) -> None:

@@ -17,6 +17,7 @@ class StripCustomOps(Pass):
 
     name: ClassVar[str] = "strip-custom-ops"
     stage: ClassVar[str] = "strip"
+    redefines: ClassVar[bool] = True
     ops: tuple[str, ...] = option(
         (),
         flag="--strip-op",

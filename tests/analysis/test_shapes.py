@@ -125,9 +125,7 @@ OPERATORS: dict[str, Any] = {
 }
 
 leaves = st.one_of(st.integers(-3, 9), st.sampled_from(SYMBOLS))
-trees = st.recursive(
-    leaves, lambda inner: st.tuples(st.sampled_from(sorted(OPERATORS)), inner, inner), max_leaves=7
-)
+trees = st.recursive(leaves, lambda inner: st.tuples(st.sampled_from(sorted(OPERATORS)), inner, inner), max_leaves=7)
 sizes = st.fixed_dictionaries({name: st.integers(0, 40) for name in SYMBOLS})
 
 

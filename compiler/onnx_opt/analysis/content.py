@@ -1,8 +1,8 @@
 """The contents of small integer tensors, as far as they are known before the model runs.
 
 Shape arithmetic (Shape, Gather, Concat, Reshape...) works on such tensors. Each element is an int or an expression over
-the model's sizes; truth values are 0 and 1. Functions are registered by operator like shape functions, and are told which
-result is asked for; the type of that result is known by then.
+the model's sizes; truth values are 0 and 1. Functions are registered by operator like shape functions, and are told
+which result is asked for; the type of that result is known by then.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from onnx_opt.analysis.infer.control import branches_taken
 from onnx_opt.analysis.infer.generation import shape_range
 from onnx_opt.analysis.infer.reduction import reduced_axes
 from onnx_opt.analysis.infer.registry import NodeView, Unknown, axis_of
-from onnx_opt.analysis.infer.slicing import slice_ranges
+from onnx_opt.analysis.infer.slicing import slice_length, slice_ranges
 from onnx_opt.shapes import Shapes
 from onnx_opt.types import TensorType
+
+Binary: TypeAlias = Callable[[Shapes, Any, Any], Any]
 
 
 def _known(n: NodeView, index: int) -> np.ndarray:
@@ -121,30 +123,26 @@ def gather(n: NodeView, index: int, kind: TensorType) -> Any:
 @content("Slice")
 def slice_(n: NodeView, index: int, kind: TensorType) -> Any:
     data = _known(n, 0)
-    cuts: list[Any] = [slice(None)] * data.ndim
     for axis, *bounds in slice_ranges(n, data.ndim) or ():
-        if not all(isinstance(bound, int) for bound in bounds):
+        length = slice_length(n.shapes, data.shape[axis], *bounds)
+        start, _, step = bounds
+        if not isinstance(start, int) or not isinstance(length, int):
             return None
-        cuts[axis] = slice(*slice(*bounds).indices(data.shape[axis])) if bounds[2] > 0 else _backward(data.shape[axis], bounds)
-    return data[tuple(cuts)]
-
-
-def _backward(size: int, bounds: list[int]) -> Any:
-    return list(range(*slice(*bounds).indices(size)))
+        first = slice(start, None, step).indices(data.shape[axis])[0]
+        data = np.take(data, range(first, first + step * length, step), axis=axis)
+    return data
 
 
 @content("Split")
 def split(n: NodeView, index: int, kind: TensorType) -> Any:
     data = _known(n, 0)
     axis = axis_of(int(n.attr("axis", 0)), data.ndim)
-    start = 0
-    for value in n.node.outputs[:index]:
-        dims = getattr(n.facts.type_or_need(value), "shape", None)
-        if dims is None or not isinstance(dims[axis], int):
-            return None
-        start += dims[axis]
-    assert kind.shape is not None
-    return np.take(data, range(start, start + kind.shape[axis]), axis=axis)
+    parts = [getattr(n.facts.type_or_need(value), "shape", None) for value in n.node.outputs[: index + 1]]
+    sizes = [dims[axis] for dims in parts if dims is not None]
+    if len(sizes) <= index or not all(isinstance(size, int) for size in sizes):
+        return None
+    start = sum(sizes[:-1])
+    return np.take(data, range(start, start + sizes[-1]), axis=axis)
 
 
 @content("ScatterND")
@@ -169,7 +167,7 @@ def nonzero(n: NodeView, index: int, kind: TensorType) -> Any:
 # -- arithmetic --------------------------------------------------------------------------------------------------------
 
 
-def _register(op: str, function: Callable[[Shapes, Any, Any], Any]) -> None:
+def _register(op: str, function: Binary) -> None:
     """A binary operator that broadcasts."""
 
     def run(n: NodeView, index: int, kind: TensorType) -> Any:
@@ -250,7 +248,7 @@ def absolute(n: NodeView, index: int, kind: TensorType) -> Any:
     return _each(lambda a: n.shapes.maximum(a, n.shapes.sub(0, a)), _known(n, 0))
 
 
-_VARIADIC: dict[str, Callable[[Shapes, Any, Any], Any]] = {"Max": Shapes.maximum, "Min": Shapes.minimum, "Sum": Shapes.add}
+_VARIADIC: dict[str, Binary] = {"Max": Shapes.maximum, "Min": Shapes.minimum, "Sum": Shapes.add}
 
 
 @content("Max", "Min", "Sum")
@@ -290,7 +288,7 @@ def _span(shapes: Shapes, a: Any, b: Any) -> tuple[int | None, int | None]:
     return low, None if high_a is None or high_b is None else max(high_a, high_b)
 
 
-_REDUCTIONS: dict[str, tuple[Callable[[Shapes, Any, Any], Any], int | None]] = {
+_REDUCTIONS: dict[str, tuple[Binary, int | None]] = {
     "ReduceSum": (Shapes.add, 0),
     "ReduceProd": (Shapes.mul, 1),
     "ReduceMax": (Shapes.maximum, None),
@@ -312,7 +310,7 @@ def reduction(n: NodeView, index: int, kind: TensorType) -> Any:
     return data
 
 
-def _fold(shapes: Shapes, function: Callable[..., Any], neutral: int | None, line: list[Any]) -> Any:
+def _fold(shapes: Shapes, function: Binary, neutral: int | None, line: list[Any]) -> Any:
     items = line if neutral is None else [neutral, *line]
     return reduce(lambda a, b: function(shapes, a, b), items)
 

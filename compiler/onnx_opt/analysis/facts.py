@@ -1,12 +1,12 @@
 """Facts about values: proven, computed when asked for, kept while the model is rewritten.
 
 A rewrite preserves what a value is, so what was proven of a value stays true while nodes around it change; only a pass
-that changes meaning (it strips, pads, converts) has to say `forget`. After an edit, `refresh` infers again what the edit
+that changes meaning (it strips, pads, converts) has to say `forget`. After an edit, `refresh` infers again what it
 touched: that can sharpen facts further downstream, and it exposes an edit that did not preserve what it should have.
 
-Facts hold in every run that succeeds on inputs of the declared types. Two assumptions are made beyond that, as every
-exporter does: inputs whose dims bear the same name agree in them, and a dim in the shape operand of a Reshape is not
-zero (where 0 would mean "copy that dim of the input").
+Facts hold in every run that succeeds on inputs of the declared types. What exporters assume is assumed here too: inputs
+whose dims bear the same name agree in them; a size that is computed into the shape operand of a Reshape is not zero
+(where 0 would mean "copy that dim of the input"); a pool's window fits into what it slides over.
 """
 
 from __future__ import annotations
@@ -77,12 +77,13 @@ class Facts:
         return getattr(self.type(value), "shape", None)
 
     def constant(self, value: Value) -> np.ndarray | None:
-        """A value that is the same in every run: an initializer that callers can't override, a Constant node's result."""
-        found = self._constants.get(value, _MISSING)
-        if found is _MISSING:
-            found = leaves.constant(value)
-            if value.producer is not None:
-                self._set(self._constants, value, found)
+        """A value that is the same in every run: an initializer that callers can't override, or what a Constant node
+        gives."""
+        if value in self._constants:
+            return self._constants[value]
+        found = leaves.constant(value)
+        if value.producer is not None:
+            self._set(self._constants, value, found)
         return found
 
     def content(self, value: Value) -> np.ndarray | None:
@@ -235,12 +236,12 @@ class Facts:
         stack: list[Any] = [goal]
         opened: set[Any] = set()
         while stack:
-            goal = stack[-1]
-            needed = self._content_step(goal.value) if type(goal) is Content else self._type_step(goal)
+            top = stack[-1]
+            needed = self._content_step(top.value) if type(top) is Content else self._type_step(top)
             if not needed:
                 stack.pop()
                 continue
-            opened.add(goal)
+            opened.add(top)
             for need in needed:
                 if need not in opened:
                     stack.append(need)
@@ -289,7 +290,7 @@ class Facts:
 
     def _compute_content(self, value: Value) -> np.ndarray | None:
         kind = self._types[value]
-        if not content.is_small(kind):
+        if not isinstance(kind, TensorType) or not content.is_small(kind):
             return None
         constant = self.constant(value)
         if constant is not None:
@@ -369,8 +370,8 @@ class Facts:
         """Infer a node again; returns the nodes that use what became sharper."""
         touched: list[Node] = []
         for _, _, body in node.bodies:
-            for leaf in body.inputs:
-                if leaf in self._types and self._sharpen(leaf, self._again(lambda leaf=leaf: leaves.type_of(self, leaf))):
+            for leaf in [value for value in body.inputs if value in self._types]:
+                if self._sharpen(leaf, self._again(lambda leaf=leaf: self._leaf(leaf))):
                     touched.extend(_dependants(leaf))
         known = [value for value in node.outputs if value in self._types or value in self._contents]
         if not known:
@@ -433,10 +434,5 @@ class Facts:
 
 def _dependants(value: Value) -> list[Node]:
     """The nodes whose facts rest on a value: its users, and the owner of a subgraph that gives it out."""
-    found = []
-    for user, _ in value.uses:
-        if not user.is_graph:
-            found.append(user)
-        elif user.owner is not None:  # type: ignore[union-attr]
-            found.append(user.owner)  # type: ignore[union-attr]
-    return found  # type: ignore[return-value]
+    found: list[Any] = [user.owner if user.is_graph else user for user, _ in value.uses]  # type: ignore[union-attr]
+    return [node for node in found if node is not None]

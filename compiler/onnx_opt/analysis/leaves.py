@@ -37,11 +37,8 @@ def _input_type(facts: Facts, value: Value) -> Type | None:
         return _renewed(facts, declared)
     if declared.shape is None:
         return declared
-    dims = [
-        dim if isinstance(dim, int) else shapes.symbol(dim) if isinstance(dim, str) else shapes.input_dim(value.name, axis)
-        for axis, dim in enumerate(declared.shape)
-    ]
-    return TensorType(declared.elem_type, tuple(dims))
+    dims = [shapes.input_dim(value.name, axis) if dim is None else dim for axis, dim in enumerate(declared.shape)]
+    return declared.with_shape([shapes.symbol(dim) if isinstance(dim, str) else dim for dim in dims])
 
 
 def declared_type(facts: Facts, value: Value) -> Type | None:

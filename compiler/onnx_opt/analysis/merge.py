@@ -9,7 +9,7 @@ from onnx_opt.types import OptionalType, SequenceType, TensorType, Type
 
 
 class FactConflict(Exception):
-    """Two facts about one value contradict each other: an edit changed what the value is, or a shape function is wrong."""
+    """Two facts about one value contradict each other: an edit changed what it is, or a shape function is wrong."""
 
     def __init__(self, name: str, kept: Type, found: Type) -> None:
         super().__init__(f"value '{name}' was {kept} and is now inferred as {found}")

@@ -134,6 +134,12 @@ class Model:
             self.record(self.opsets.pop, domain, None)
             self.opsets[domain] = version
 
+    def drop_opset(self, domain: str) -> None:
+        """Stop importing an operator set that no node uses any more."""
+        if domain in self.opsets:
+            self.record(self.opsets.update, dict(self.opsets))
+            del self.opsets[domain]
+
     def all_graphs(self) -> Iterator[Graph]:
         """The main graph, its nested subgraphs, and the local functions with theirs; outer before inner."""
         for graph in (self.graph, *self.functions):

@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnx_opt.validate.adapt import RANDOM, Adapted, Pair, Unadaptable
 from onnx_opt.validate.collect import Record
-from onnx_opt.validate.compare import Difference, ToleranceLike, compare
-from onnx_opt.validate.noise import explain, run_moved, shape_is_unstable
+from onnx_opt.validate.compare import ToleranceLike
+from onnx_opt.validate.comparison import Comparison
+from onnx_opt.validate.inner import with_inner_outputs
 from onnx_opt.validate.reference import Progress, Reference
-from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Session, Unreadable, Value
-from onnx_opt.validate.signature import broken_promises
+from onnx_opt.validate.run import CannotLoad, Runtime, Session
+from onnx_opt.validate.signature import Signature, broken_promises
 from onnx_opt.validate.sizes import Fixed
 from onnx_opt.validate.source import ModelLike, Source
 from onnx_opt.validate.userdata import Data
-from onnx_opt.validate.verdict import OutputVerdict, Verdict, conclude
+from onnx_opt.validate.verdict import Verdict, conclude
 from onnx_opt.validate.walk import operators
+
+_INNER_FEEDS = 2
 
 
 def prove(
@@ -37,6 +40,7 @@ def prove(
     folder: str | os.PathLike[str] | None = None,
     removed: Mapping[str, int] | None = None,
     quick: bool = False,
+    inner: int = 0,
     progress: Progress | None = None,
 ) -> Verdict:
     """Compares `candidate` with `reference` in ONNX Runtime, its graph optimizations off.
@@ -46,8 +50,11 @@ def prove(
     `tolerance` is a number, (rtol, atol), or a mapping from outputs or dtypes to these; under `exact` every bit counts.
     `dims` fixes or bounds symbols, `shapes` fixes inputs. `removed` says which input replaces an operator that the
     candidate no longer has, where it is not the first. `quick` stops at the first failure, the likeliest feed first:
-    for bisecting. Raises `UsageError` for data that the original refuses, `MissingRuntimeError`, and `ModelError` for
-    what is no model file; everything else is in the verdict.
+    for bisecting. `inner` also compares that many inner values which both models compute under the same name: errors
+    that hardly reach the outputs show there; it is for candidates whose rewrites keep the meaning of names.
+
+    Raises `UsageError` for data that the original refuses, `MissingRuntimeError`, and `ModelError` for what is no model
+    file; everything else is in the verdict.
     """
     started = time.perf_counter()
     if not isinstance(reference, Reference):
@@ -63,7 +70,7 @@ def prove(
             progress=progress,
         )
     source = Source.of(candidate, folder or reference.source.external_folder)
-    trial = _Trial(reference, source, tolerance, exact, quick, removed or {})
+    trial = _Trial(reference, source, tolerance, exact, quick, inner, removed or {})
     verdict = trial.run()
     verdict.seconds = time.perf_counter() - started
     return verdict
@@ -78,6 +85,7 @@ class _Trial:
     tolerance: ToleranceLike
     exact: bool
     quick: bool
+    inner: int
     removed: Mapping[str, int]
 
     def run(self) -> Verdict:
@@ -150,19 +158,45 @@ class _Trial:
     # -- comparing -----------------------------------------------------------------------------------------------------
 
     def _judge(self, reference: Reference, candidate: Source) -> Verdict:
-        comparison = _Comparison(reference, self.tolerance, self.exact, self.quick)
-        records = reference.records
+        """The verdict on two models that ONNX Runtime runs. Raises `CannotLoad` for the candidate."""
+        verdict = self._compare(reference, candidate, len(reference.signature.outputs))
+        if self.inner and verdict.proven:
+            self._look_inside(reference, candidate, verdict)
+        return verdict
+
+    def _compare(self, reference: Reference, candidate: Source, promised: int) -> Verdict:
+        comparison = Comparison(reference, self.tolerance, self.exact, self.quick, promised)
         with Session(candidate, reference.runtime) as session:
-            if broken := broken_promises(reference.signature, session.signature, _fixed(reference)):
+            ours, theirs = (_promised(s, promised) for s in (reference.signature, session.signature))
+            if broken := broken_promises(ours, theirs, _fixed(reference)):
                 return Verdict("failed", f"the interface differs: {broken[0]}", notes=broken[1:])
-            if refusal := comparison.run(session):
-                return Verdict("failed", refusal, comparison.outputs, feeds=comparison.feeds)
+            refusal = comparison.run(session)
         comparison.settle()
         comparison.doubt()
-        status, reason = conclude(comparison.outputs, comparison.feeds)
-        sizes = reference.tested_sizes()
-        notes = _notes(records)
-        return Verdict(status, reason, comparison.outputs, notes, comparison.feeds, sizes)
+        outputs, feeds = comparison.outputs, comparison.feeds
+        status, reason = conclude(outputs, feeds, promised)
+        verdict = Verdict(
+            status, reason, outputs[:promised], _notes(reference.records), feeds, reference.tested_sizes()
+        )
+        return replace(verdict, status="failed", reason=refusal) if refusal else verdict
+
+    def _look_inside(self, reference: Reference, candidate: Source, verdict: Verdict) -> None:
+        """Turns a proof into a failure where values inside differ."""
+        promised = len(reference.signature.outputs)
+        pair = with_inner_outputs(reference, candidate, self.inner)
+        if pair is None:
+            return
+        original, changed = pair
+        variant = reference.variant(original, samples=_INNER_FEEDS, data=None)
+        if variant.records:
+            seen = self._compare(variant, changed, promised)
+            if seen.failed:
+                verdict.status, verdict.reason = seen.status, seen.reason
+            verdict.notes += seen.notes
+
+
+def _promised(signature: Signature, count: int) -> Signature:
+    return replace(signature, outputs=signature.outputs[:count])
 
 
 def _does_not_load(error: CannotLoad) -> Verdict:
@@ -181,99 +215,3 @@ def _fixed(reference: Reference) -> dict[str, object]:
 def _notes(records: Sequence[Record]) -> list[str]:
     given = sum(record.origin.startswith("user") for record in records)
     return [f"{given} of the inputs are the user's"] if given else []
-
-
-@dataclass
-class _Comparison:
-    """The outputs of a candidate against the records of a reference."""
-
-    reference: Reference
-    tolerance: ToleranceLike
-    exact: bool
-    quick: bool
-    feeds: int = 0
-    outputs: list[OutputVerdict] = field(default_factory=list)
-    # (record, output) -> what went wrong, where instability of the original may yet explain it
-    open: dict[tuple[int, int], Difference] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.outputs = [OutputVerdict(slot.name, str(slot.type)) for slot in self.reference.signature.outputs]
-
-    def run(self, session: Session) -> str:
-        """Runs the candidate on every feed; the text says that it refused one."""
-        for number in self._order():
-            record = self.reference.records[number]
-            self.reference.say(f"comparing on input {self.feeds + 1} of {len(self.reference.records)}")
-            try:
-                outputs = session.run(record.feed)
-            except Rejected as error:
-                self.reference.suspect = number
-                at = ", ".join(f"{name}={size}" for name, size in record.sizes.items())
-                return f"the candidate refuses an input that the original accepts{f' ({at})' if at else ''}: {error}"
-            except Unreadable as error:
-                for output in self.outputs:
-                    output.status, output.note = "unproven", str(error)
-                return ""
-            self.feeds += 1
-            self._compare(number, record, outputs)
-            if self.quick and (self.open or any(output.status == "failed" for output in self.outputs)):
-                return ""
-        return ""
-
-    def settle(self) -> None:
-        """Asks of what is left open whether the original is as unstable itself."""
-        if not self.open:
-            return
-        self.reference.say("measuring the original's own noise")
-        moved = run_moved(self.reference, sorted({number for number, _ in self.open}))
-        for (number, i), difference in self.open.items():
-            output, before = self.outputs[i], self.reference.records[number].outputs[i]
-            trials = [outputs[i] for outputs in moved[number]]
-            explained, noise = explain(difference, output.name, before, trials, self.tolerance)
-            output.noise = max(output.noise, noise)
-            if difference.problem.startswith("shape") and shape_is_unstable(before, trials):
-                if output.status == "proven":
-                    output.status, output.note = "unproven", "its shape hangs on rounding in the original too"
-            elif not explained:
-                self._fail(number, output, difference)
-
-    def doubt(self) -> None:
-        """Withdraws what agreement on nothing but NaN seemed to prove."""
-        for i in self.reference.mute_outputs():
-            if self.outputs[i].status == "proven" and i not in self.reference.random_outputs:
-                self.outputs[i].status = "unproven"
-                self.outputs[i].note = "the original gives nothing, or no finite number, on any input"
-
-    def _order(self) -> list[int]:
-        count, first = len(self.reference.records), self.reference.suspect
-        if first is None or first >= count:
-            return list(range(count))
-        return [first, *(number for number in range(count) if number != first)]
-
-    def _compare(self, number: int, record: Record, outputs: list[Value]) -> None:
-        for i, (output, before, after) in enumerate(zip(self.outputs, record.outputs, outputs, strict=True)):
-            if i in self.reference.random_outputs:
-                self._compare_kind(output, before, after)
-                continue
-            difference = compare(output.name, before, after, self.tolerance, self.exact)
-            output.figures.merge(difference.figures)
-            if difference.problem and difference.rounding:
-                self.open[number, i] = difference
-            elif difference.problem:
-                self._fail(number, output, difference)
-
-    def _compare_kind(self, output: OutputVerdict, before: Value, after: Value) -> None:
-        kinds = [(getattr(value, "dtype", None), getattr(value, "ndim", None)) for value in (before, after)]
-        if kinds[0] != kinds[1]:
-            output.status, output.note = "failed", f"{kinds[0]} became {kinds[1]}"
-        elif output.status == "proven":
-            output.status, output.note = "unproven", "it is random"
-
-    def _fail(self, number: int, output: OutputVerdict, difference: Difference) -> None:
-        self.reference.suspect = number
-        if output.status == "failed":
-            return
-        record = self.reference.records[number]
-        at = ", ".join(f"{name}={size}" for name, size in record.sizes.items())
-        output.status = "failed"
-        output.note = f"{difference.problem} ({', '.join(filter(None, [record.origin + ' input', at]))})"

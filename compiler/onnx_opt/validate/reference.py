@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,10 +81,10 @@ class Reference:
             self._run()
         return self._records
 
-    def variant(self, source: Source) -> Reference:
+    def variant(self, source: Source, **changes: Any) -> Reference:
         """The reference for an edited form of the model; kept, since the next candidate asks for the same."""
         if source not in self._variants:
-            self._variants[source] = replace(self, model=source)
+            self._variants[source] = replace(self, model=source, **changes)
         return self._variants[source]
 
     def tested_sizes(self) -> dict[str, list[int]]:

@@ -67,14 +67,16 @@ class Verdict:
         }
 
 
-def conclude(outputs: list[OutputVerdict], feeds: int) -> tuple[Status, str]:
-    """The status of the whole and the one line that says why."""
-    by_status = {status: [o for o in outputs if o.status == status] for status in ("failed", "unproven", "proven")}
-    if wrong := by_status["failed"]:
-        more = f" (and {len(wrong) - 1} more outputs)" if len(wrong) > 1 else ""
-        return "failed", f"output '{wrong[0].name}': {wrong[0].note}{more}"
-    if unsure := by_status["unproven"]:
-        partly = f"{len(by_status['proven'])} of {len(outputs)} outputs proven; " if by_status["proven"] else ""
+def conclude(outputs: list[OutputVerdict], feeds: int, promised: int) -> tuple[Status, str]:
+    """The status of the whole and the one line that says why. Behind the `promised` outputs come inner values: those
+    can only fail."""
+    if wrong := [i for i, output in enumerate(outputs) if output.status == "failed"]:
+        first = outputs[wrong[0]]
+        what = "output" if wrong[0] < promised else "inner value"
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return "failed", f"{what} '{first.name}': {first.note}{more}"
+    if unsure := [o for o in outputs[:promised] if o.status == "unproven"]:
+        partly = f"{promised - len(unsure)} of {promised} outputs proven; " if len(unsure) < promised else ""
         return "unproven", f"{partly}output '{unsure[0].name}': {unsure[0].note}"
     on = f"on {feeds} input{'s' if feeds != 1 else ''}"
     if all(output.figures.bit_equal for output in outputs):

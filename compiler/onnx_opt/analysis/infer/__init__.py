@@ -21,7 +21,24 @@ from onnx_opt.analysis.infer import (
 from onnx_opt.analysis.infer.registry import NodeView, find, infer, registered
 
 __all__ = [
-    "NodeView", "attention", "control", "convolution", "elementwise", "find", "generation", "indexing", "infer", "matmul",
-    "movement", "normalization", "quantization", "recurrent", "reduction", "registered", "resize", "sequences", "signal",
+    "NodeView",
+    "attention",
+    "control",
+    "convolution",
+    "elementwise",
+    "find",
+    "generation",
+    "indexing",
+    "infer",
+    "matmul",
+    "movement",
+    "normalization",
+    "quantization",
+    "recurrent",
+    "reduction",
+    "registered",
+    "resize",
+    "sequences",
+    "signal",
     "slicing",
-]  # fmt: skip
+]

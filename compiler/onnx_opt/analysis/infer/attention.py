@@ -10,7 +10,7 @@ from onnx_opt.types import TensorType, Type
 
 @infer("Attention")
 def attention(n: NodeView) -> list[Type | None]:
-    """Queries, keys and values [batch, heads, length, size], or [batch, length, heads * size] with the heads as attributes.
+    """Queries, keys and values [batch, heads, length, size], or [batch, length, heads * size] and heads as attributes.
 
     Gives the result in the form of the queries, the keys and values with the past ones before them, and the scores.
     """

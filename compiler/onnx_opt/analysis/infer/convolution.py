@@ -178,7 +178,7 @@ def deform_conv(n: NodeView) -> Type:
 
 
 @infer("AveragePool", "LpPool")
-def pool(n: NodeView) -> Type:
+def pool(n: NodeView) -> TensorType:
     """[N, C, d...] -> [N, C, d'...]."""
     data = n.known_dims(0)
     kernel = n.ints("kernel_shape")
@@ -192,7 +192,7 @@ def pool(n: NodeView) -> Type:
 def max_pool(n: NodeView) -> list[Type | None]:
     """The maxima, and where they were found."""
     kind = pool(n)
-    return [kind, TensorType(INT64, kind.shape if isinstance(kind, TensorType) else None)]
+    return [kind, TensorType(INT64, kind.shape)]
 
 
 @infer("QLinearAveragePool", domain=MICROSOFT)
@@ -204,7 +204,7 @@ def qlinear_average_pool(n: NodeView) -> Type:
 
 
 @infer("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
-def global_pool(n: NodeView) -> Type:
+def global_pool(n: NodeView) -> TensorType:
     """[N, C, d...] -> [N, C, 1...]."""
     data = n.known_dims(0)
     return n.result(n.elem(0), (*data[:2], *[1] * (len(data) - 2)))

@@ -17,18 +17,23 @@ MULTIDIRECTIONAL_SINCE = 7
 """Before, the second operand was stretched to the first one's dims, where the attribute `broadcast` asked for it."""
 
 
-@infer(
-    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Elu",
-    "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "LeakyRelu", "Log", "LogSoftmax",
-    "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax",
-    "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "CumSum", "CumProd", "Trilu",
-    "LpNormalization", "MeanVarianceNormalization", "LRN", "InstanceNormalization", "GroupNormalization",
-    "ReverseSequence", "PRelu", "RotaryEmbedding",
-)  # fmt: skip
-@infer(
-    "BiasGelu", "BiasSoftmax", "FastGelu", "Gelu", "GroupNorm", "Inverse", "QuickGelu", "RotaryEmbedding", "Trilu",
-    domain=MICROSOFT,
+# fmt: off
+LIKE_FIRST = (
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu", "Clip", "Cos", "Cosh",
+    "CumProd", "CumSum", "Elu", "Erf", "Exp", "Floor", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish",
+    "Hardmax", "Identity", "InstanceNormalization", "LRN", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization",
+    "MeanVarianceNormalization", "Mish", "Neg", "Not", "PRelu", "Reciprocal", "Relu", "ReverseSequence",
+    "RotaryEmbedding", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus", "Softsign",
+    "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu",
 )
+VENDOR_LIKE_FIRST = (
+    "BiasGelu", "BiasSoftmax", "FastGelu", "Gelu", "GroupNorm", "Inverse", "QuickGelu", "RotaryEmbedding", "Trilu",
+)
+# fmt: on
+
+
+@infer(*LIKE_FIRST)
+@infer(*VENDOR_LIKE_FIRST, domain=MICROSOFT)
 def like_first(n: NodeView) -> Type | None:
     """The result has the type of the first operand."""
     return n.types[0] if n.types else None

@@ -40,7 +40,8 @@ def infer(n: NodeView) -> list[Type | None] | None:
             for value, kind in zip(node.inputs, n.types, strict=True)
             if value.name
         }
-        found = shape_inference.infer_node_outputs(schema, proto, inputs, _constants(n), None, None, n.facts.model.ir_version)
+        ir_version = n.facts.model.ir_version
+        found = shape_inference.infer_node_outputs(schema, proto, inputs, _constants(n), None, None, ir_version)
     except Exception:  # onnx has errors of its own for malformed nodes
         return None
     return [_restored(n, from_proto(found[v.name]), names) if v.name in found else None for v in node.outputs]

@@ -113,9 +113,7 @@ def random(n: NodeView) -> Type:
 def multinomial(n: NodeView) -> Type:
     """[batch, samples]."""
     dims = n.dims(0)
-    return n.result(
-        int(n.attr("dtype", INT32)), (dims[0] if dims else n.fresh(), int(n.attr("sample_size", 1)))
-    )
+    return n.result(int(n.attr("dtype", INT32)), (dims[0] if dims else n.fresh(), int(n.attr("sample_size", 1))))
 
 
 @infer("HannWindow", "HammingWindow", "BlackmanWindow", elem=-1)

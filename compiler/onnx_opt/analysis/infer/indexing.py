@@ -69,7 +69,7 @@ def compress(n: NodeView) -> Type:
 
 @infer("Unique")
 def unique(n: NodeView) -> list[Type | None]:
-    """The different elements (or slices along `axis`), where each occurs first, which it is, and how often it occurs."""
+    """The different elements (or slices along `axis`), where each occurs first, which each one is, and how often."""
     axis, count = n.attr("axis"), n.fresh()
     dims = n.dims(0)
     total: Any = n.fresh()

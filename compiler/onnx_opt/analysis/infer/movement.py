@@ -109,7 +109,7 @@ def flatten(n: NodeView) -> Type:
 
 
 def _axes(n: NodeView) -> list[int] | None:
-    """The axes of Squeeze and Unsqueeze, an operand since version 13 and an attribute before; None: not given, unknown."""
+    """The axes of Squeeze and Unsqueeze, an operand since version 13; None where they are not given or unknown."""
     return n.ints("axes") if n.version < 13 else n.int_list(1)
 
 
@@ -167,7 +167,7 @@ def _blocked(n: NodeView) -> tuple[Any, Any, Any, Any, int]:
     block = int(n.attr("blocksize", 0))
     if len(dims) != 4 or block < 1:
         raise Unknown
-    return (*dims, block)  # type: ignore[return-value]
+    return (*dims, block)
 
 
 def _known(dim: Any) -> Any:

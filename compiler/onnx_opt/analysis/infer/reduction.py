@@ -18,10 +18,8 @@ def axes_are_operand(op: str, version: int) -> bool:
     return version >= (13 if op == "ReduceSum" else 18)
 
 
-@infer(
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSum", "ReduceSumSquare",
-)  # fmt: skip
+@infer("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax")
+@infer("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare")
 def reduce(n: NodeView) -> Type:
     """The dims on `axes` become 1, or vanish without `keepdims`; no axes mean all, or none where `noop` says so."""
     dims = n.known_dims(0)

@@ -15,7 +15,7 @@ content of an operand that has yet to be computed, so it must have no effects.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from onnx_opt.analysis.facts import Facts
     from onnx_opt.ir import Node, Value
 
-Result: TypeAlias = "Type | None | list[Type | None]"
+Result: TypeAlias = "Type | list[Type | None] | None"
 ShapeFunction: TypeAlias = "Callable[[NodeView], Result]"
+F = TypeVar("F", bound="ShapeFunction")
 
 MICROSOFT = "com.microsoft"
 UNKNOWN = TensorType(0, None)
@@ -56,13 +57,13 @@ class Needed(Exception):
         self.goals = goals
 
 
-def infer(*ops: str, domain: str = "", elem: int = 0, kind: int = 0) -> Callable[[ShapeFunction], ShapeFunction]:
+def infer(*ops: str, domain: str = "", elem: int = 0, kind: int = 0) -> Callable[[F], F]:
     """Register a shape function for operators of a domain ('' is ai.onnx).
 
     Where it raises `Unknown`, the first result has the element type `kind`, or that of operand `elem` (-1: unknown).
     """
 
-    def register(function: ShapeFunction) -> ShapeFunction:
+    def register(function: F) -> F:
         entry = Entry(function, elem, kind)
         for op in ops:
             if domain:

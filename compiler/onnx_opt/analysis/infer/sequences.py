@@ -6,8 +6,6 @@ the analysis made, and gets a new one for each element that is taken out.
 
 from __future__ import annotations
 
-from typing import Any
-
 from onnx import TensorProto
 
 from onnx_opt.analysis.infer.elementwise import broadcast
@@ -19,7 +17,7 @@ BOOL, FLOAT, INT64 = int(TensorProto.BOOL), int(TensorProto.FLOAT), int(TensorPr
 STRING, UINT8 = int(TensorProto.STRING), int(TensorProto.UINT8)
 
 
-def element(n: NodeView, index: int) -> Any:
+def element(n: NodeView, index: int) -> Type | None:
     """The type of the elements of an operand; raises `Unknown` where it is no sequence."""
     kind = n.type(index)
     if not isinstance(kind, SequenceType):

@@ -24,9 +24,9 @@ def concat(n: NodeView) -> Type:
     rank = ranks.pop()
     axis = axis_of(int(n.attr("axis", 1)), rank)
     known = [dims for i in range(count) if (dims := n.dims(i)) is not None]
-    dims = [_most_telling(n, [each[i] for each in known]) for i in range(rank)]
-    dims[axis] = _sum(n, [each[axis] for each in known]) if len(known) == count else n.fresh()
-    return n.result(elem_type, dims)
+    joined = [_most_telling(n, [each[i] for each in known]) for i in range(rank)]
+    joined[axis] = _sum(n, [each[axis] for each in known]) if len(known) == count else n.fresh()
+    return n.result(elem_type, joined)
 
 
 def _sum(n: NodeView, sizes: list[Any]) -> Dim:
@@ -152,7 +152,7 @@ def _backward(size: Any, start: Any, end: Any) -> Any:
 
 
 def _clamped(shapes: Shapes, size: Any, bound: Any) -> Any:
-    """A bound as an index within [0, size], counted from the end where it is negative; None where its sign is unknown."""
+    """A bound as an index within [0, size], from the end where it is negative; None where its sign is unknown."""
     if shapes.at_least(bound, 0):
         return shapes.minimum(bound, size)
     if shapes.at_most(bound, -1):
