@@ -24,6 +24,8 @@ Feed = dict[str, np.ndarray]
 CANDIDATE_LIMIT = 6
 OTHER_SIZES = (1, 1, 1, 2, 3, 5, 7)
 EMPTY_CHANCE = 0.06
+WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
+"""Operators with a kernel. ONNX Runtime's convolution never ends where the kernel is empty."""
 SPECIAL_CHANCE = 0.6
 STATIC_CHANCE = 0.45
 UNNAMED_CHANCE = 0.15
@@ -58,7 +60,9 @@ def _dynamic(sketch: Sketch, session: Session, draw: Draw) -> Sizes:
             continue
         name, axis = group[0]
         old = sketch.inputs[name].shape[axis]
-        new = 0 if draw.chance(EMPTY_CHANCE) else draw.pick([size for size in OTHER_SIZES if size != old])
+        new = draw.pick([size for size in OTHER_SIZES if size != old])
+        if draw.chance(EMPTY_CHANCE) and _may_be_empty(sketch, group):
+            new = 0
         symbol = f"n{len(alternative)}"
         trial = Sizes(sizes.symbols | dict.fromkeys(group, symbol))
         if _runs(sketch, session, trial, alternative | {symbol: new}, draw):
@@ -78,6 +82,10 @@ def _candidates(sketch: Sketch) -> list[tuple[Axis, ...]]:
             by_size.setdefault(size, []).append((name, axis))
     alone = [(axis,) for axes in by_size.values() if len(axes) > 1 for axis in axes]
     return [tuple(axes) for axes in by_size.values()] * 2 + alone
+
+
+def _may_be_empty(sketch: Sketch, group: tuple[Axis, ...]) -> bool:
+    return all(axis < 2 for _, axis in group) or not any(node.op_type in WINDOWED for node in sketch.nodes)
 
 
 def _runs(sketch: Sketch, session: Session, sizes: Sizes, run: Mapping[str, int], draw: Draw) -> bool:
