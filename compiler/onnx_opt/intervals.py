@@ -19,10 +19,16 @@ LARGEST = 2**64
 
 
 def of(expr: Any, bounds: Mapping[Any, Interval]) -> Interval:
-    """Where the values of a sympy expression lie, given the intervals of its symbols.
+    """Where the values of a sympy expression lie, given the intervals of its symbols (and of whole expressions).
 
     A symbol without an entry in `bounds` counts as what its sympy assumptions say.
     """
+    found = _of_parts(expr, bounds)
+    known = EVERYTHING if expr.is_Symbol else bounds.get(expr, EVERYTHING)
+    return max(found[0], known[0]), min(found[1], known[1])
+
+
+def _of_parts(expr: Any, bounds: Mapping[Any, Interval]) -> Interval:
     if expr.is_Rational:
         number = int(expr) if expr.is_Integer else Fraction(int(expr.p), int(expr.q))
         return number, number

@@ -12,32 +12,21 @@ allowed, and where no expression fits, a symbol of its own, the same one for the
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnx_opt import intervals
 from onnx_opt.intervals import Interval
+from onnx_opt.normal_form import MAX_TERMS, exact_quotient, floor_quotient, is_small, linear_in_one, sympy, terms
 
 if TYPE_CHECKING:
-    import sympy
+    from sympy import Expr
 
-Dim: TypeAlias = "int | sympy.Expr"
+Dim: TypeAlias = "int | Expr"
 Dims: TypeAlias = tuple[Any, ...]
 
-MAX_SIZE = 80
-"""Expressions with more parts are replaced by a symbol: chains of thousands of nodes must not grow them without end."""
-_MAX_TERMS = 32
-_MAX_DEGREE = 12
-_MAX_COEFFICIENT = 2**62
 _MAX_CACHE = 200_000
-
-
-@cache
-def _sympy() -> Any:
-    import sympy
-
-    return sympy
 
 
 def is_symbolic(dim: Any) -> bool:
@@ -75,13 +64,15 @@ class Shapes:
         self._prefix = prefix
         self._symbols: dict[str, Any] = {}
         self._fixed: dict[Any, int] = {}
-        self._bounds: dict[Any, Interval] = {}
+        self._stated: dict[Any, Interval] = {}
+        self._learned: dict[Any, Interval] = {}
+        self._bounds = ChainMap(self._learned, self._stated)
         self._opaque: dict[Hashable, Any] = {}
         self._made: set[Any] = set()
         self._members: dict[Any, frozenset[Any]] = {}
         self._cache: dict[tuple[Any, ...], Any] = {}
         self._intervals: dict[Any, Interval] = {}
-        self._sizes: dict[Any, int] = {}
+        self._proofs: dict[Any, bool] = {}
         self._count = 0
 
     # -- symbols ---------------------------------------------------------------------------------------------------
@@ -97,17 +88,17 @@ class Shapes:
     def _intern(self, printed: str) -> Dim:
         symbol = self._symbols.get(printed)
         if symbol is None:
-            symbol = self._symbols[printed] = _sympy().Symbol(printed, integer=True, nonnegative=True)
+            symbol = self._symbols[printed] = sympy().Symbol(printed, integer=True, nonnegative=True)
         return self._fixed.get(symbol, symbol)
 
     def fresh(self, lower: int | None = 0, upper: int | None = None) -> Any:
         """A new symbol, at least `lower` (None: of unknown sign) and at most `upper`."""
         signs = {"nonnegative": True} if lower is not None and lower >= 0 else {}
-        symbol = _sympy().Symbol(f"{self._prefix}{self._count}", integer=True, **signs)
+        symbol = sympy().Symbol(f"{self._prefix}{self._count}", integer=True, **signs)
         self._count += 1
         self._made.add(symbol)
         if lower or upper is not None:
-            self._bounds[symbol] = (-math.inf if lower is None else lower, math.inf if upper is None else upper)
+            self._stated[symbol] = (-math.inf if lower is None else lower, math.inf if upper is None else upper)
         return symbol
 
     def is_made(self, dim: Any) -> bool:
@@ -131,10 +122,32 @@ class Shapes:
             raise ValueError(f"dim {symbol} can't be {low if low == high else f'{low}:{high}'}")
         if low == high:
             self._fixed[symbol] = low
-        self._bounds[symbol] = (low, math.inf if high is None else high)
+        self._stated[symbol] = (low, math.inf if high is None else high)
         self._cache.clear()
-        self._intervals.clear()
         self._opaque.clear()
+        self.forget_learned()
+
+    def learn(self, dim: Any) -> None:
+        """Every run that succeeds makes something of size `dim`, so it is not negative; that bounds its parts too."""
+        if isinstance(dim, int) or self.interval(dim)[0] >= 0:
+            return
+        low: Any = 0
+        while dim is not None:
+            known = self.interval(dim)
+            if not known[0] < low <= known[1]:
+                break
+            self._learned[dim] = (low, known[1])
+            dim, low = _implied(dim, low)
+        self._forget_proofs()
+
+    def forget_learned(self) -> None:
+        """The model has changed its meaning: what its sizes had to be may no longer hold."""
+        self._learned.clear()
+        self._forget_proofs()
+
+    def _forget_proofs(self) -> None:
+        self._intervals.clear()
+        self._proofs.clear()
 
     def bounds(self, symbol: Any) -> tuple[int | None, int | None]:
         """The least and the greatest value that a symbol or expression may have; None where there is no bound."""
@@ -150,7 +163,7 @@ class Shapes:
     def sub(self, a: Any, b: Any) -> Dim:
         if isinstance(a, int) and isinstance(b, int):
             return a - b
-        return self._keep("-", a, b, lambda: _sympy().expand(a - b))
+        return self._keep("-", a, b, lambda: sympy().expand(a - b))
 
     def mul(self, a: Any, b: Any) -> Dim:
         if isinstance(a, int) and isinstance(b, int):
@@ -180,8 +193,11 @@ class Shapes:
         """a / b where that is proven to leave no remainder and b is not zero; None otherwise."""
         if isinstance(a, int) and isinstance(b, int):
             return a // b if b and a % b == 0 else None
-        exact = self._keep("/", a, b, lambda: self._exact(a, b))
-        return None if exact is _NOT_EXACT else exact
+        key = ("/", a, b)
+        if key not in self._cache:
+            exact = exact_quotient(a, b)
+            self._cache[key] = None if exact is None else self._settle(key, exact)
+        return self._cache[key]
 
     def maximum(self, a: Any, b: Any) -> Dim:
         if isinstance(a, int) and isinstance(b, int):
@@ -206,9 +222,9 @@ class Shapes:
         return self._keep("broadcast", a, b, lambda: self._broadcast(a, b))
 
     def _broadcast(self, a: Any, b: Any) -> Dim:
-        if self.at_least(a, 2):
+        if self.at_least(a, 2) or self._is_cap(b, a):
             return a
-        if self.at_least(b, 2):
+        if self.at_least(b, 2) or self._is_cap(a, b):
             return b
         mine, others = self._members.get(a, frozenset((a,))), self._members.get(b, frozenset((b,)))
         both = mine | others
@@ -222,6 +238,11 @@ class Shapes:
         symbol = self.opaque(("broadcast", both), lower, upper)
         self._members[symbol] = both
         return symbol
+
+    def _is_cap(self, a: Any, b: Any) -> bool:
+        """Whether a = Min(b, k) with k >= 2. Then a broadcasts with b only where it equals b."""
+        rest = [arg for arg in a.args if arg != b] if isinstance(a, sympy().Min) else []
+        return 0 < len(rest) < len(a.args) and all(self.at_least(arg, 2) for arg in rest)
 
     # -- proofs ----------------------------------------------------------------------------------------------------
 
@@ -242,7 +263,11 @@ class Shapes:
         if isinstance(a, int) and isinstance(k, int):
             return a >= k
         gap = self.sub(a, k)
-        return gap >= 0 if isinstance(gap, int) else self._keep(">=", gap, 0, lambda: self._nonnegative(gap))
+        if isinstance(gap, int):
+            return gap >= 0
+        if gap not in self._proofs:
+            self._proofs[gap] = self._nonnegative(gap)
+        return self._proofs[gap]
 
     def at_most(self, a: Any, k: Any) -> bool:
         """Whether a <= k is proven."""
@@ -260,11 +285,10 @@ class Shapes:
         """Whether an expression is not negative, given that no size in it is zero."""
         if isinstance(dim, int):
             return dim >= 0
-        return bool(self._keep("size", dim, 0, lambda: self._is_size(dim)))
-
-    def _is_size(self, dim: Any) -> bool:
+        if self.at_least(dim, 0):
+            return True
         bounds = {symbol: self._nonzero(symbol) for symbol in dim.free_symbols}
-        return bool(intervals.of(dim, bounds)[0] >= 0) or self.at_least(dim, 0)
+        return bool(intervals.of(dim, bounds)[0] >= 0)
 
     def _nonzero(self, symbol: Any) -> Interval:
         low, high = self.interval(symbol)
@@ -298,132 +322,49 @@ class Shapes:
         return found
 
     def _settle(self, key: tuple[Any, ...], result: Any) -> Any:
-        if isinstance(result, int) or result is _NOT_EXACT:
+        if isinstance(result, int):
             return result
         if result.is_Integer:
             return int(result)
-        if self._is_small(result):
-            return result
-        return self.opaque(key, *self.bounds(result))
-
-    def _is_small(self, expr: Any) -> bool:
-        return self._size(expr) <= MAX_SIZE and all(
-            abs(number.p) <= _MAX_COEFFICIENT and number.q <= _MAX_COEFFICIENT
-            for number in expr.atoms(_sympy().Rational)
-        )
-
-    def _size(self, expr: Any) -> int:
-        """How many parts an expression has. Its arguments were small before, so the recursion is shallow."""
-        if not expr.args:
-            return 1
-        size = self._sizes.get(expr)
-        if size is None:
-            size = self._sizes[expr] = 1 + sum(map(self._size, expr.args))
-        if expr.is_Pow and not abs(expr.exp) <= _MAX_DEGREE:
-            return MAX_SIZE + 1
-        return size
+        return result if is_small(result) else self.opaque(key, *self.bounds(result))
 
     def _multiply(self, a: Any, b: Any) -> Any:
-        if _terms(a) * _terms(b) > _MAX_TERMS:
-            bounds = _whole(intervals.times(self.interval(a), self.interval(b)))
-            return self.opaque(("*", a, b), *bounds)
-        return _sympy().expand(a * b)
+        if terms(a) * terms(b) > MAX_TERMS:
+            return self.opaque(("*", a, b), *_whole(intervals.times(self.interval(a), self.interval(b))))
+        return sympy().expand(a * b)
 
     def _divide(self, a: Any, b: Any) -> Any:
         if b == 0:
             return self.opaque(("//", a, b), None)
-        exact = self._exact(a, b)
-        if exact is not _NOT_EXACT:
+        exact = exact_quotient(a, b)
+        if exact is not None:
             return exact
-        if not isinstance(b, int):
-            if self.at_least(a, 0) and self.at_least(self.sub(b, a), 1):
-                return 0
-            return _sympy().floor(_sympy().expand(a / b))
-        if b < 0:
-            return self._divide(self.sub(0, a), -b)
-        whole, rest = _split(a, b)
-        return _sympy().expand(whole + self._floor_of(rest, b))
-
-    def _floor_of(self, a: Any, b: int) -> Any:
-        """floor(a / b); where a = floor(x / c) + k this is floor((x + k c) / (b c)), so that strides chain."""
-        inner, offset = _floor_plus_int(a)
-        if inner is None:
-            return _sympy().floor(_sympy().expand(a / _sympy().Integer(b)))
-        numerator, denominator = _sympy().fraction(_sympy().together(inner))
-        if not denominator.is_Integer:
-            return _sympy().floor(_sympy().expand(a / _sympy().Integer(b)))
-        return _sympy().floor(_sympy().expand((numerator + offset * denominator) / (b * denominator)))
-
-    def _exact(self, a: Any, b: Any) -> Any:
-        """The polynomial a / b with integer coefficients, checked by multiplying back; else `_NOT_EXACT`."""
-        if a == 0 or b == 0:
-            return 0 if b != 0 else _NOT_EXACT
-        ratio = _sympy().expand(a / b) if not isinstance(a, int) else _sympy().Integer(a) / b
-        if not _is_integral(ratio) and _terms(b) > 1:
-            ratio = _sympy().expand(_sympy().cancel(a / b))
-        if not _is_integral(ratio):
-            return _NOT_EXACT
-        return ratio if _sympy().expand(ratio * b - a) == 0 else _NOT_EXACT
+        if isinstance(b, int):
+            return floor_quotient(a, b) if b > 0 else floor_quotient(self.sub(0, a), -b)
+        return 0 if self.at_least(a, 0) and self.at_least(b, self.add(a, 1)) else floor_quotient(a, b)
 
     def _extreme(self, function: str, a: Any, b: Any) -> Any:
         if self.at_least(a, b):
             return a if function == "Max" else b
         if self.at_least(b, a):
             return b if function == "Max" else a
-        return getattr(_sympy(), function)(a, b, evaluate=False)
+        return getattr(sympy(), function)(a, b, evaluate=False)
 
 
-class _NotExact:
-    """The answer of a division that is not known to leave no remainder."""
-
-
-_NOT_EXACT = _NotExact()
+def _implied(dim: Any, low: Any) -> tuple[Any, Any]:
+    """(x, k) such that dim >= low means x >= k, x being a part of `dim`; (None, 0) where there is none."""
+    if isinstance(dim, sympy().floor):
+        return dim.args[0], low
+    form = linear_in_one(dim)
+    if form is None or form[0] < 0 or form[1] == dim:
+        return None, 0
+    coefficient, atom, number = form
+    return atom, int(sympy().ceiling((low - number) / coefficient))
 
 
 def _whole(interval: Interval) -> tuple[int | None, int | None]:
     low, high = interval
     return (None if low == -math.inf else math.ceil(low)), (None if high == math.inf else math.floor(high))
-
-
-def _terms(expr: Any) -> int:
-    return 1 if isinstance(expr, int) or not expr.is_Add else len(expr.args)
-
-
-def _split(a: Any, b: int) -> tuple[Any, Any]:
-    """a = b * whole + rest, the coefficients of `rest` within [0, b). Coefficients that are no ints stay in `rest`."""
-    whole: Any = 0
-    rest: Any = 0
-    for term in _sympy().Add.make_args(_sympy().sympify(a)):
-        coefficient, factor = term.as_coeff_Mul()
-        if not coefficient.is_Integer:
-            rest += term
-            continue
-        times, left = divmod(int(coefficient), b)
-        whole += times * factor
-        rest += left * factor
-    return whole, rest
-
-
-def _floor_plus_int(a: Any) -> tuple[Any, int]:
-    """(x, k) where a = floor(x) + k; (None, 0) where it is not of that form."""
-    terms = _sympy().Add.make_args(_sympy().sympify(a))
-    floors = [term for term in terms if isinstance(term, _sympy().floor)]
-    numbers = [term for term in terms if term.is_Integer]
-    if len(floors) != 1 or len(floors) + len(numbers) != len(terms):
-        return None, 0
-    return floors[0].args[0], int(sum(numbers))
-
-
-def _is_integral(expr: Any) -> bool:
-    """Whether an expanded expression is a polynomial with integer coefficients (over symbols, floors, Max and Min)."""
-    for term in _sympy().Add.make_args(expr):
-        coefficient, factor = term.as_coeff_Mul()
-        if not coefficient.is_Integer:
-            return False
-        for part in _sympy().Mul.make_args(factor):
-            if part.is_Pow and not (part.exp.is_Integer and part.exp > 0):
-                return False
-    return True
 
 
 # -- statements that need no model -------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ def constant_reshape_shape(x: Value, shape: Value, node: Node) -> Any:
     dims = known(x.dims, "the rank of the operand is unknown")
     if node.attribute("allowzero"):
         require(all(isinstance(d, int) and d for d in wanted), "allowzero gives 0 another meaning")
+    inferred_already = -1 in wanted
     out: list[int] = []
     for axis, dim in enumerate(wanted):
         if isinstance(dim, int):
@@ -30,10 +31,10 @@ def constant_reshape_shape(x: Value, shape: Value, node: Node) -> Any:
         elif axis < len(dims) and shapes.equal(dim, dims[axis]):
             out.append(0)
         else:
-            require(-1 not in out, "two dims are neither constant nor those of the operand")
+            require(not inferred_already and -1 not in out, "two dims are neither constant nor those of the operand")
             require(shapes.at_least(dim, 0), f"{shapes.text(dim)} may be negative")
             out.append(-1)
-    if -1 in out and out != wanted:
+    if -1 in out and not inferred_already:
         copied = [dims[axis] for axis, dim in enumerate(out) if dim == 0]
         require(all(shapes.provably_positive(dim) for dim in copied), "a dim may be 0, then -1 is not defined")
     return op.Reshape(x, np.array(out, np.int64), allowzero=None if 0 in out else node.attrs.get("allowzero"))

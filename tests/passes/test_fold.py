@@ -178,6 +178,21 @@ def test_shape_of_a_part():
     )
 
 
+def test_a_dim_that_is_inferred_already_stays_so():
+    expect(
+        """g (float[B,S,12] x) => (float[B,R,4] y) <int64 zero = {0}, int64[1] axes = {0}, int64[2] rest = {-1, 4}> {
+            s = Shape (x)
+            b = Gather (s, zero)
+            b1 = Unsqueeze (b, axes)
+            shape = Concat <axis: int = 0> (b1, rest)
+            y = Reshape (x, shape)
+        }""",
+        "g (float[B,S,12] x) => (float[B,R,4] y) <int64[3] shape = {0, -1, 4}> { y = Reshape (x, shape) }",
+        FOLD,
+        exact=True,
+    )
+
+
 def test_a_dim_that_is_neither_copied_nor_the_only_one_is_computed():
     expect_unchanged(
         """g (float[B,S,12] x) => (float[S,B,12] y) <int64[3] order = {1, 0, 2}> {

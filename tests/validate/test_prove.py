@@ -240,3 +240,41 @@ def test_progress_is_told(model):
     prove(model(RELU), model(RELU), progress=said.append)
     assert any("original" in text for text in said)
     assert any("comparing" in text for text in said)
+
+
+HIDDEN = """g (float[N, 64] x) => (float[N, 64] y) {
+    a = MatMul(x, w)
+    b = Tanh(a)
+    c = Mul(b, tiny)
+    y = Add(x, c)
+}"""
+
+
+def test_inner_values_show_what_hardly_reaches_the_outputs(model):
+    w, tiny = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32), np.float32(1e-7)
+    before, after = model(HIDDEN, w=w, tiny=tiny), model(HIDDEN, w=w * np.float32(1.01), tiny=tiny)
+    assert prove(before, after).proven
+    verdict = prove(before, after, inner=8)
+    assert verdict.failed
+    assert "inner value 'a'" in verdict.reason
+    assert [output.name for output in verdict.outputs] == ["y"]
+
+
+def test_inner_values_may_change_type_and_shape(model):
+    before = model("g (float[N, 4] x) => (float[N, 4] y) { a = Exp(x) b = Neg(a) y = Relu(b) }")
+    turned = "t = Transpose(x) a = Exp(t) c = Transpose(a) b = Neg(c) y = Relu(b)"
+    after = model("g (float[N, 4] x) => (float[N, 4] y) { " + turned + " }")
+    verdict = prove(before, after, inner=8)
+    assert verdict.proven
+    assert "2 inner values compared" in verdict.notes
+
+
+def test_quick_goes_on_where_the_first_difference_is_only_noise(model):
+    """Only every second feed is at the size at which the candidate is wrong."""
+    steps = "s = Sin(x) e = Exp(s) l = Log(e) d = Sub(s, l)"
+    before = model("g (float[N] x) => (float[N] y, float[N] z) { " + steps + " y = Mul(d, c) z = Min(x, m) }", **NOISY)
+    after = model("g (float[N] x) => (float[N] y, float[N] z) { " + steps + " y = Div(d, k) z = Identity(x) }", **NOISY)
+    assert prove(before, after, quick=True).failed
+
+
+NOISY = {"c": np.float32(1e7), "k": np.float32(1e-7), "m": np.float32(200)}

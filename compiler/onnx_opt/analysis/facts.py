@@ -137,6 +137,7 @@ class Facts:
 
     def forget(self, *values: Value) -> None:
         """These values may differ from what they were: drop what is known of them and of what is computed from them."""
+        self.shapes.forget_learned()
         pending = list(values)
         roots = set(values)
         while pending:
@@ -157,6 +158,7 @@ class Facts:
 
     def clear(self) -> None:
         """Drop everything that was inferred; what the user stated stays."""
+        self.shapes.forget_learned()
         for table in (self._types, self._contents, self._constants):
             if self._log is not None:
                 self._log.extend((table, value, found) for value, found in table.items())
@@ -224,6 +226,12 @@ class Facts:
                 return None
             self._set(self._contents, value, found)
         return found.reshape(-1).tolist()
+
+    def learn(self, node: Node, dim: Any) -> None:
+        """`dim` is the size of a result of `node`. What runs every time tells what sizes must be for a run to succeed;
+        an edit that may yet be taken back tells nothing."""
+        if self._log is None and node.alive and node.graph is self.model.graph:
+            self.shapes.learn(dim)
 
     def pinned(self, value: Value) -> TensorType | None:
         """The type that the user stated for a graph input."""
@@ -434,5 +442,5 @@ class Facts:
 
 def _dependants(value: Value) -> list[Node]:
     """The nodes whose facts rest on a value: its users, and the owner of a subgraph that gives it out."""
-    found: list[Any] = [user.owner if user.is_graph else user for user, _ in value.uses]  # type: ignore[union-attr]
+    found: list[Any] = [user.owner if user.is_graph else user for user, _ in value.uses]
     return [node for node in found if node is not None]

@@ -16,8 +16,12 @@ from onnx_opt.validate.verdict import OutputVerdict
 
 @dataclass
 class Comparison:
-    """Call `run`, then `settle` and `doubt`; `outputs` then says what was found. The first `promised` outputs are the
-    model's own; those behind are inner values, which a candidate may compute in another type or shape."""
+    """While it `goes_on`, call `run` and then `settle`; at the end `doubt`. `outputs` then says what was found, and
+    `refusal` whether the candidate refused a feed.
+
+    The first `promised` outputs are the model's own; those behind are inner values, which a candidate may compute in
+    another type or shape. `quick` lets `run` return at the first difference.
+    """
 
     reference: Reference
     tolerance: ToleranceLike
@@ -25,41 +29,56 @@ class Comparison:
     quick: bool
     promised: int
     feeds: int = 0
+    refusal: str = ""
     outputs: list[OutputVerdict] = field(default_factory=list)
     # (record, output) -> what went wrong, where instability of the original may yet explain it
     open: dict[tuple[int, int], Difference] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.outputs = [OutputVerdict(slot.name, str(slot.type)) for slot in self.reference.signature.outputs]
+        count, suspect = len(self.reference.records), self.reference.suspect
+        self._pending = sorted(range(count), key=lambda number: number != suspect)
 
-    def run(self, session: Session) -> str:
-        """Runs the candidate on every feed; the text says that it refused one."""
-        for number in self._order():
+    @property
+    def goes_on(self) -> bool:
+        """Whether there are feeds left that matter."""
+        return bool(self._pending) and not self._failed
+
+    @property
+    def _failed(self) -> bool:
+        return bool(self.refusal) or any(output.status == "failed" for output in self.outputs)
+
+    def run(self, session: Session) -> None:
+        """Runs the candidate on the feeds that are left."""
+        while self._pending and not (self.quick and (self.open or self._failed)):
+            number = self._pending.pop(0)
             record = self.reference.records[number]
             self.reference.say(f"comparing on input {self.feeds + 1} of {len(self.reference.records)}")
             try:
                 outputs = session.run(record.feed)
             except Rejected as error:
                 self.reference.suspect = number
-                for output in self.outputs:
-                    output.status, output.note = "unproven", "the candidate did not run on every input"
-                return f"the candidate refuses an input that the original accepts ({_described(record)}): {error}"
+                self.refusal = (
+                    f"the candidate refuses an input that the original accepts ({_described(record)}): {error}"
+                )
+                self._stop("the candidate did not run on every input")
             except Unreadable as error:
-                for output in self.outputs:
-                    output.status, output.note = "unproven", str(error)
-                return ""
-            self.feeds += 1
-            self._compare(number, record, outputs)
-            if self.quick and (self.open or any(output.status == "failed" for output in self.outputs)):
-                return ""
-        return ""
+                self._stop(str(error))
+            else:
+                self.feeds += 1
+                self._compare(number, record, outputs)
+
+    def _stop(self, note: str) -> None:
+        self._pending.clear()
+        for output in self.outputs:
+            output.status, output.note = "unproven", note
 
     def settle(self) -> None:
         """Asks of what is left open whether the original is as unstable itself."""
         numbers = sorted({number for number, _ in self.open}, key=lambda n: self.reference.records[n].nbytes)
         # One feed first: if its errors have no excuse, the others need not be asked.
         self._settle(numbers[:1])
-        if not any(output.status == "failed" for output in self.outputs):
+        if not self._failed:
             self._settle(numbers[1:])
         for (_, i), difference in self.open.items():
             if self.outputs[i].status == "proven":
@@ -88,12 +107,6 @@ class Comparison:
             if i < self.promised and self.outputs[i].status == "proven" and i not in self.reference.random_outputs:
                 self.outputs[i].status = "unproven"
                 self.outputs[i].note = "the original gives nothing, or no finite number, on any input"
-
-    def _order(self) -> list[int]:
-        count, first = len(self.reference.records), self.reference.suspect
-        if first is None or first >= count:
-            return list(range(count))
-        return [first, *(number for number in range(count) if number != first)]
 
     def _compare(self, number: int, record: Record, outputs: list[Value]) -> None:
         for i, (output, before, after) in enumerate(zip(self.outputs, record.outputs, outputs, strict=True)):

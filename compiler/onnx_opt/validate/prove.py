@@ -166,19 +166,19 @@ class _Trial:
 
     def _compare(self, reference: Reference, candidate: Source, promised: int) -> Verdict:
         comparison = Comparison(reference, self.tolerance, self.exact, self.quick, promised)
-        with Session(candidate, reference.runtime) as session:
-            ours, theirs = (_promised(s, promised) for s in (reference.signature, session.signature))
-            if broken := broken_promises(ours, theirs, _fixed(reference)):
-                return Verdict("failed", f"the interface differs: {broken[0]}", notes=broken[1:])
-            refusal = comparison.run(session)
-        comparison.settle()
+        while comparison.goes_on:
+            with Session(candidate, reference.runtime) as session:
+                ours, theirs = (_promised(s, promised) for s in (reference.signature, session.signature))
+                if broken := broken_promises(ours, theirs, _fixed(reference)):
+                    return Verdict("failed", f"the interface differs: {broken[0]}", notes=broken[1:])
+                comparison.run(session)
+            comparison.settle()  # with the candidate's weights gone: the original runs again
         comparison.doubt()
-        outputs, feeds = comparison.outputs, comparison.feeds
-        status, reason = conclude(outputs, feeds, promised)
-        verdict = Verdict(
-            status, reason, outputs[:promised], _notes(reference.records), feeds, reference.tested_sizes()
-        )
-        return replace(verdict, status="failed", reason=refusal) if refusal else verdict
+        status, reason = conclude(comparison.outputs, comparison.feeds, promised)
+        if comparison.refusal:
+            status, reason = "failed", comparison.refusal
+        outputs, notes, sizes = comparison.outputs[:promised], _notes(reference.records), reference.tested_sizes()
+        return Verdict(status, reason, outputs, notes, comparison.feeds, sizes)
 
     def _look_inside(self, reference: Reference, candidate: Source, verdict: Verdict) -> None:
         """Turns a proof into a failure where values inside differ."""
@@ -186,13 +186,18 @@ class _Trial:
         pair = with_inner_outputs(reference, candidate, self.inner)
         if pair is None:
             return
-        original, changed = pair
-        variant = reference.variant(original, samples=_INNER_FEEDS, data=None)
-        if variant.records:
-            seen = self._compare(variant, changed, promised)
-            if seen.failed:
-                verdict.status, verdict.reason = seen.status, seen.reason
-            verdict.notes += seen.notes
+        random = any(record.origin == "random" for record in reference.records)
+        variant = reference.variant(pair[0], samples=_INNER_FEEDS, data=None if random else reference.data)
+        if not variant.records:
+            return
+        try:
+            seen = self._compare(variant, pair[1], promised)
+        except CannotLoad:
+            return
+        if seen.failed:
+            verdict.status, verdict.reason = seen.status, seen.reason
+        else:
+            verdict.notes.append(f"{len(variant.signature.outputs) - promised} inner values compared")
 
 
 def _promised(signature: Signature, count: int) -> Signature:

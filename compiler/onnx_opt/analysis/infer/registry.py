@@ -213,7 +213,9 @@ class NodeView:
             return TensorType(elem_type, None)
         shape = tuple(dims)
         for dim in shape:
-            if isinstance(dim, int) and dim < 0:
+            if not isinstance(dim, int):
+                self.facts.learn(self.node, dim)
+            elif dim < 0:
                 raise Unknown
         return TensorType(elem_type, shape)
 

@@ -1,0 +1,49 @@
+"""What transposing a tensor costs, in bytes, where dims may be symbolic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from onnx_opt import shapes, types
+
+if TYPE_CHECKING:
+    from onnx_opt.ir import Value
+
+ASSUMED_BATCH = 1
+ASSUMED_SIZE = 64
+"""A symbol counts as its upper bound. Where it has none, the first dim of a model's inputs (the batch) counts as 1,
+and every other as 64: with a batch and an image or a sequence of unknown size, what is large stays large."""
+LARGEST_ASSUMED = 1 << 16
+"""Bounds above this are limits of a format rather than sizes."""
+
+
+class Weights:
+    """Bytes of the values of one graph's model."""
+
+    def __init__(self, inputs: Sequence[Value]):
+        self.assumed: dict[Any, int] = {}
+        for value in inputs:
+            dims = value.dims
+            if dims and shapes.is_symbolic(dims[0]):
+                self.assumed.update(dict.fromkeys(dims[0].free_symbols, ASSUMED_BATCH))
+
+    def bytes_of(self, value: Value) -> int:
+        """About how many bytes a value of known rank has; at least 1."""
+        bits = types.element_bits(value.elem_type) if value.elem_type else 32
+        count = 1
+        for dim in value.dims or ():
+            count *= dim if isinstance(dim, int) else self._size(value, dim)
+        return max(count * bits // 8, 1)
+
+    def _size(self, value: Value, dim: Any) -> int:
+        assert value.graph is not None
+        facts = value.graph.model.facts
+        sizes: dict[Any, int] = {}
+        for symbol in dim.free_symbols:
+            if symbol not in self.assumed:
+                _, high = facts.bounds(symbol)
+                self.assumed[symbol] = min(high, LARGEST_ASSUMED) if high is not None else ASSUMED_SIZE
+            sizes[symbol] = self.assumed[symbol]
+        found = shapes.substitute(dim, sizes)
+        return max(int(found), 1) if isinstance(found, int) else ASSUMED_SIZE
