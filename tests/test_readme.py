@@ -8,8 +8,9 @@ import tomllib
 from pathlib import Path
 
 import onnx
-import onnx_opt
 import pytest
+
+import onnx_opt
 from onnx_text import parse
 
 ROOT = Path(__file__).parent.parent

@@ -1,8 +1,8 @@
 """Constant folding: choose what to compute, then compute it in one batch.
 
-The choice comes first and looks at sizes only, so a node that would make a bomb of a small file costs nothing. Nodes are
-folded where all that they read is known; of a folded region only the values that something outside reads are kept, and
-they count against the growth that the user allows.
+The choice comes first and looks at sizes only, so a node that would make a bomb of a small file costs nothing. Nodes
+are folded where all that they read is known; of a folded region only the values that something outside reads are kept,
+and they count against the growth that the user allows.
 """
 
 from __future__ import annotations

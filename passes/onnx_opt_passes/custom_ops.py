@@ -123,17 +123,16 @@ def _check_types(node: Node, operand: Value, result: Value, selector: Selector) 
     named the operand."""
     kinds = operand.elem_type, result.elem_type
     before, after = operand.dims, result.dims
-    name = f"{node.domain}::{node.op}"
+    name, label = f"{node.domain}::{node.op}", node.label()
+    instead = f"replace it instead: --strip-op '{name}=op:NAME'"
     if all(kinds) and kinds[0] != kinds[1]:
-        raise PassError(f"{name} changes the element type: stripping it would change the model", node=node.label(),
-                        remedy=f"replace it instead: --strip-op '{name}=op:NAME'")  # fmt: skip
+        raise PassError(f"{name} changes the element type: without it the model would differ", node=label, remedy=instead)
     if before is not None and after is not None and (len(before) != len(after) or any(map(_differ, before, after))):
         shown = " to ".join("x".join(map(shapes.text, each)) for each in (before, after))
-        raise PassError(f"{name} changes the shape from {shown}: stripping it would change the model", node=node.label(),
-                        remedy=f"replace it instead: --strip-op '{name}=op:NAME'")  # fmt: skip
+        raise PassError(f"{name} changes the shape from {shown}", node=label, remedy=instead)
     if selector.operand is None and (before is None or after is None or not all(kinds)):
-        raise PassError(f"the model does not state the type of the result of {name}", node=node.label(),
-                        remedy=f"vouch for it: --strip-op '{name}=input:{node.inputs.index(operand)}'")  # fmt: skip
+        vouch = f"vouch for it: --strip-op '{name}=input:{node.inputs.index(operand)}'"
+        raise PassError(f"the model does not state the type of the result of {name}", node=label, remedy=vouch)
 
 
 def _differ(one: object, other: object) -> bool:

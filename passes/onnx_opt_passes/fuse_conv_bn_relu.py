@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FuseConvBnRelu(Pass):
-    """Fold BatchNormalization, scales, shifts and padding into Conv and Gemm; fuse the activation where the target can."""
+    """Fold BatchNormalization, scales, shifts, padding into Conv and Gemm; fuse activations where the target can."""
 
     name: ClassVar[str] = "fuse-conv-bn-relu"
     stage: ClassVar[str] = "fuse"

@@ -23,8 +23,8 @@ class StripCustomOps(Pass):
         flag="--strip-op",
         metavar="DOMAIN::OP",
         primary=True,
-        help="operator to remove, * and ? allowed; DOMAIN::OP=input:N keeps operand N, DOMAIN::OP=op:NAME puts a standard "
-        "operator there",
+        help="operator to remove, * and ? allowed; DOMAIN::OP=input:N keeps operand N, DOMAIN::OP=op:NAME puts a "
+        "standard operator there",
     )
 
     def run(self, graph: Graph, context: PassContext) -> None:

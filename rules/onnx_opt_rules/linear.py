@@ -120,8 +120,8 @@ class Linear:
         attrs = dict(self.node.attrs)
         if self.node.op == "Gemm":
             attrs.pop("beta", None)
-        made = op[self.node.op](x, w, b, **attrs) if b is not None else op[self.node.op](x, w, **attrs)
-        return made
+        operands = (x, w) if b is None else (x, w, b)
+        return op[self.node.op](*operands, **attrs)
 
     def _rounded(self, array: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
@@ -154,5 +154,5 @@ def result_rank(linear: Linear, x: Value) -> int:
 
 def has_channels(x: Value, linear: Linear, rank: int) -> bool:
     """Whether `x` itself has the operand's rank and channels, so that nothing was broadcast on the way."""
-    dims = x.dims
-    return dims is not None and len(dims) == rank and shapes.equal(dims[linear.channel_axis(rank)], linear.inputs)
+    dims, axis = x.dims, linear.channel_axis(rank)
+    return dims is not None and len(dims) == rank > axis >= 0 and shapes.equal(dims[axis], linear.inputs)

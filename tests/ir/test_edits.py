@@ -36,7 +36,7 @@ def result(graph: Graph) -> str:
 
 def test_replace_value_in_the_middle():
     graph = load(parse(CHAIN))
-    add, relu, neg = graph
+    add, relu, _ = graph
     graph.replace_value(relu.outputs[0], add.outputs[0])
     graph.remove_dead()
     check_edges(graph)
@@ -47,7 +47,7 @@ def test_replace_value_in_the_middle():
 
 def test_replaced_graph_output_keeps_its_name():
     graph = load(parse(CHAIN))
-    add, relu, neg = graph
+    _, relu, neg = graph
     graph.replace_value(neg.outputs[0], relu.outputs[0])
     graph.remove_dead()
     check_edges(graph)

@@ -224,8 +224,8 @@ def mod(n: NodeView, index: int, kind: TensorType) -> Any:
     def rest(a: Any, b: Any) -> Any:
         if isinstance(b, int) and b == 0:
             raise Unknown
-        if isinstance(a, int) and isinstance(b, int) and not truncated:
-            return a % b
+        if isinstance(a, int) and isinstance(b, int):
+            return abs(a) % abs(b) * (1 if a >= 0 else -1) if truncated else a % b
         if shapes.at_least(a, 0) and shapes.at_least(b, 0):
             return shapes.sub(a, shapes.mul(b, shapes.floordiv(a, b)))
         return shapes.opaque(("rest", a, b, truncated), None)

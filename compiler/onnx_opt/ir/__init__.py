@@ -10,6 +10,6 @@ from onnx_opt.ir.save import save, to_bytes
 from onnx_opt.ir.values import Constant, Value, Variable
 
 __all__ = [
-    "AttributeRef", "Constant", "Function", "Graph", "Model", "Node", "Origin", "Value", "Variable", "gc_paused", "load",
-    "save", "to_bytes",
+    "AttributeRef", "Constant", "Function", "Graph", "Model", "Node", "Origin", "Value", "Variable",
+    "gc_paused", "load", "save", "to_bytes",
 ]  # fmt: skip

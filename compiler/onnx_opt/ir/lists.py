@@ -34,7 +34,7 @@ class ObservedList(list):
     def __delitem__(self, index: Any) -> None:
         self._edit("__delitem__", index)
 
-    def __iadd__(self, items: Iterable[Any]) -> ObservedList:  # type: ignore[override,misc]
+    def __iadd__(self, items: Iterable[Any]) -> ObservedList:  # type: ignore[misc]
         self.extend(items)
         return self
 

@@ -68,7 +68,7 @@ class Value(Identity):
         for user, _ in list(self.uses):
             if not user.is_graph and user not in seen:
                 seen.add(user)
-                yield user  # type: ignore[misc]
+                yield user
 
     @property
     def is_graph_output(self) -> bool:
@@ -202,11 +202,11 @@ class Variable(Value, gs.Variable):
     def to_constant(self, values: np.ndarray, export_dtype: Any = None, data_location: Any = None) -> Constant:
         """Make this very object a constant (GraphSurgeon's way); its producer no longer computes it."""
         if self.graph is None:
-            self.__class__ = Constant  # type: ignore[assignment]
+            self.__class__ = Constant
             self._array = np.asarray(values)
         else:
             self.graph.make_constant(self, np.asarray(values))
-        return self  # type: ignore[return-value]
+        return self
 
     def copy(self) -> Variable:
         twin = Variable(self.name)

@@ -177,6 +177,7 @@ class View(Behaviour):
     def place(self, node: Node, slot: Slot, perm: Perm, prefer: Prefer) -> Placed:
         before, after = node.inputs[0], node.outputs[0]
         need(before.constant is None, "the operand is constant")
+        need(node.version >= 5, "Reshape before operator set 5 has its dims in an attribute")
         need(slot.is_result or slot.index == 0, "a shape has no layout")
         need(before.dims is not None and after.dims is not None, "a rank is unknown")
         groups = grouped(before, after)
@@ -223,7 +224,7 @@ class View(Behaviour):
 
 
 def _is_size(item: Any) -> bool:
-    return shapes.provably_positive(item)
+    return item > 0 if isinstance(item, int) else shapes.at_least(item, 0)
 
 
 def shape_operand(source: Sequence[Any], wanted: Sequence[Any]) -> list[int] | None:
@@ -239,8 +240,8 @@ def shape_operand(source: Sequence[Any], wanted: Sequence[Any]) -> list[int] | N
     copied = [dim for dim, item in zip(wanted, shape, strict=True) if item == 0]
     if shape.count(-1) > 1:
         return None
-    if -1 in shape and not all(shapes.provably_positive(dim) or shapes.is_symbolic(dim) for dim in copied):
-        return None
+    if -1 in shape and not all(map(shapes.provably_positive, copied)):
+        return None  # beside an empty dim, -1 is not defined
     return shape
 
 

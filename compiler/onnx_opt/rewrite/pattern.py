@@ -1,7 +1,7 @@
 """Patterns and replacements: the same `op.X(...)` writes both.
 
-As a pattern it says which nodes to look for, with names for what it finds; as the result of a rule it says which nodes to
-make, with values, arrays and None (absent) as operands.
+As a pattern it says which nodes to look for, with names for what it finds; as the result of a rule it says which nodes
+to make, with values, arrays and None (absent) as operands.
 
     op.Add(op.MatMul("a", "b"), const("c"))      "a": any value, present;  const("c"): a known one, bound as an array
     op["Relu", "Sigmoid"]("x").named("f")        one of several operators; the node is bound to f
@@ -30,7 +30,7 @@ Head = tuple[str, str]
 
 @dataclass(frozen=True)
 class Leaf:
-    """A named operand: 'value' (any), 'const' (known, bound as an array) or 'rest' (all that remain, bound as a list)."""
+    """A named operand: 'value' (any), 'const' (known, bound as an array) or 'rest' (all that remain, as a list)."""
 
     name: str
     kind: str = "value"

@@ -1,5 +1,5 @@
 """The traits of the operators of ONNX and ONNX Runtime; importing this package declares them."""
 
-from onnx_opt_rules.tables import algebra, noops, purity
+from onnx_opt_rules.tables import algebra, layout, noops, purity
 
-__all__ = ["algebra", "noops", "purity"]
+__all__ = ["algebra", "layout", "noops", "purity"]

@@ -1,0 +1,31 @@
+"""The `layout` pass: the fewest transposed bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from onnx_opt.passes import Pass, PassContext
+
+if TYPE_CHECKING:
+    from onnx_opt.ir import Graph
+
+
+@dataclass(frozen=True)
+class Layout(Pass):
+    """Choose the layout of every value so that the fewest bytes are transposed."""
+
+    name: ClassVar[str] = "layout"
+    stage: ClassVar[str] = "layout"
+
+    def run(self, graph: Graph, context: PassContext) -> None:
+        from onnx_opt.rewrite import apply_rules
+        from onnx_opt_passes import regions
+        from onnx_opt_rules import transposes
+
+        for _ in range(regions.ROUNDS):
+            apply_rules(graph, context, [*transposes.MERGE, *transposes.ABSORB])
+            if not regions.solve(graph, context):
+                break
+        apply_rules(graph, context, transposes.RULES)
+        regions.explain(graph, context)

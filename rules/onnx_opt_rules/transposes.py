@@ -1,0 +1,172 @@
+"""Transposes that merge, vanish, become a Reshape, or go into what reads them: for every rank and permutation.
+
+None of these rules transposes more bytes than it found.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnx_opt import types
+from onnx_opt.ir import Node, Value
+from onnx_opt.layout.perms import compose, inverse, is_identity, moves_nothing
+from onnx_opt.layout.views import shape_operand
+from onnx_opt.rewrite import anyof, const, known, op, opt, require, rest, rule
+
+ANY_VERSION = 1 << 30
+NOT_A_SWAP = "the Transpose does not swap the last two dims alone"
+
+
+def permutation(perm: Any, rank: int | None) -> tuple[int, ...]:
+    """The permutation of a Transpose; without the attribute, it reverses the dims."""
+    return tuple(perm) if perm else tuple(range(known(rank, "the rank of the operand is unknown")))[::-1]
+
+
+def require_swap(perm: Any, x: Value) -> None:
+    """Decline unless a Transpose of `x` swaps the last two dims and leaves the others."""
+    found = permutation(perm, x.rank)
+    rank = len(found)
+    require(rank >= 2 and found == (*range(rank - 2), rank - 1, rank - 2), NOT_A_SWAP)
+
+
+# -- with another Transpose, or alone ----------------------------------------------------------------------------------
+
+
+@rule(op.Transpose(op.Transpose("x", perm="p"), perm="q"), shared=True, exact=True)
+def merge_transposes(x: Value, p: Any, q: Any) -> Any:
+    """Two transposes in a row are one, or none."""
+    rank = len(p or q or ()) or x.rank
+    perm = compose(permutation(p, rank), permutation(q, rank))
+    return x if is_identity(perm) else op.Transpose(x, perm=perm)
+
+
+@rule(op.Transpose("x", perm="p"), shared=True, exact=True, opsets=(5, ANY_VERSION))
+def transpose_to_reshape(x: Value, p: Any) -> Any:
+    """A Transpose that only moves dims of size 1 is a Reshape."""
+    dims = known(x.dims, "the rank of the operand is unknown")
+    perm = permutation(p, len(dims))
+    require(moves_nothing(perm, dims), "dims of more than one element change their order")
+    if is_identity(perm):
+        return x
+    shape = known(shape_operand(dims, [dims[axis] for axis in perm]), "several dims are not known")
+    return op.Reshape(x, np.array(shape, np.int64))
+
+
+# -- into matrix products ----------------------------------------------------------------------------------------------
+
+
+@rule(op.Gemm(op.Transpose("a", perm="p"), "b", opt("c")).named("gemm"), shared=True, exact=True)
+def transpose_into_gemm_a(a: Value, b: Value, c: Value | None, p: Any, gemm: Node) -> Any:
+    """Gemm transposes its first operand by a flag."""
+    require_swap(p, a)
+    return _gemm(gemm, a, b, c, "transA")
+
+
+@rule(op.Gemm("a", op.Transpose("b", perm="p"), opt("c")).named("gemm"), shared=True, exact=True)
+def transpose_into_gemm_b(a: Value, b: Value, c: Value | None, p: Any, gemm: Node) -> Any:
+    """Gemm transposes its second operand by a flag."""
+    require_swap(p, b)
+    return _gemm(gemm, a, b, c, "transB")
+
+
+def _gemm(gemm: Node, a: Value, b: Value, c: Value | None, flag: str) -> Any:
+    attrs = {**gemm.attrs, flag: 1 - int(gemm.attribute(flag, 0))}
+    return op.Gemm(a, b, c, **attrs) if c is not None else op.Gemm(a, b, **attrs)
+
+
+@rule(
+    anyof(op.MatMul(op.Transpose("x", perm="p").named("left"), "y"), op.MatMul("x", op.Transpose("y", perm="p"))),
+    opsets=(11, ANY_VERSION),
+)
+def transposed_matrix_product(x: Value, y: Value, p: Any, left: Node | None) -> Any:
+    """A product of two matrices, one of them transposed, is a Gemm with a flag."""
+    require(x.rank == 2 and y.rank == 2, "Gemm takes matrices only")
+    require(types.is_float(x.elem_type), "Gemm of integers is slow or missing")
+    require_swap(p, x if left is not None else y)
+    return op.Gemm(x, y, transA=1) if left is not None else op.Gemm(x, y, transB=1)
+
+
+@rule(op.Transpose(op.MatMul(op.Transpose("a", perm="p"), op.Transpose("b", perm="q")), perm="r"))
+def product_of_transposed(a: Value, b: Value, p: Any, q: Any, r: Any) -> Any:
+    """(A' B')' = B A."""
+    require(a.rank is not None and a.rank == b.rank, "the operands differ in rank")
+    for perm, value in ((p, a), (q, b), (r, a)):
+        require_swap(perm, value)
+    return op.MatMul(b, a)
+
+
+@rule(op.Transpose(op.MatMul(op.Transpose("a", perm="p"), const("w")), perm="r"))
+def product_with_transposed_weights(a: Value, w: Any, p: Any, r: Any) -> Any:
+    """(A' W)' = W' A, with W transposed at rest."""
+    require(w.ndim == 2, "the weights are no matrix")
+    require_swap(p, a)
+    require_swap(r, a)
+    return op.MatMul(np.ascontiguousarray(w.T), a)
+
+
+# -- into Einsum and Shape ---------------------------------------------------------------------------------------------
+
+
+def _terms(equation: str) -> tuple[list[str], str]:
+    """The letters of the operands and of the result."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    require(arrow and "." not in equation, "the equation has an ellipsis or no result")
+    return left.split(","), right
+
+
+@rule(op.Einsum(rest("operands"), equation="equation"), shared=True)
+def transpose_into_einsum(operands: list[Value], equation: Any) -> Any:
+    """An Einsum reads transposed operands by naming their dims in another order."""
+    letters, result = _terms(equation)
+    found = [value.producer for value in operands]
+    chosen = [node is not None and node.op == "Transpose" and not node.domain for node in found]
+    require(any(chosen), "no operand is transposed")
+    values = list(operands)
+    for index, node in enumerate(found):
+        if node is None or not chosen[index]:
+            continue
+        perm = permutation(node.attribute("perm"), len(letters[index]))
+        require(len(perm) == len(letters[index]), "the equation does not fit its operands")
+        values[index] = node.inputs[0]
+        letters[index] = "".join(letters[index][place] for place in inverse(perm))
+    return op.Einsum(*values, equation=f"{','.join(letters)}->{result}")
+
+
+@rule(op.Transpose(op.Einsum(rest("operands"), equation="equation"), perm="p"))
+def transpose_of_einsum(operands: list[Value], equation: Any, p: Any) -> Any:
+    """An Einsum gives its result in any order."""
+    letters, result = _terms(equation)
+    perm = permutation(p, len(result))
+    return op.Einsum(*operands, equation=f"{','.join(letters)}->{''.join(result[axis] for axis in perm)}")
+
+
+@rule(op.Einsum("x", equation="equation"), exact=True)
+def einsum_to_transpose(x: Value, equation: Any) -> Any:
+    """An Einsum of one operand that only reorders dims is a Transpose."""
+    (letters, *others), result = _terms(equation)
+    require(not others and len(set(letters)) == len(letters) and sorted(letters) == sorted(result), "it computes")
+    return op.Transpose(x, perm=[letters.index(letter) for letter in result])
+
+
+@rule(op.Shape(op.Transpose("x", perm="p")), shared=True, exact=True)
+def shape_of_transpose(x: Value, p: Any, root: Node) -> Any:
+    """The shape of a transposed value is the shape of the value, in another order."""
+    transposed = root.inputs[0]
+    readers = list(transposed.users)
+    require(not transposed.is_graph_output, f"'{transposed.name}' is a graph output")
+    require(all(user.op == "Shape" and not user.domain for user in readers), "the Transpose has other readers")
+    perm = permutation(p, x.rank)
+    start, end = root.attribute("start", 0), root.attribute("end", len(perm))
+    return op.Gather(op.Shape(x), np.array(perm[slice(start, end)], np.int64), axis=0)
+
+
+MERGE = [merge_transposes]
+"""What makes one Transpose of several. The layout pass counts on it."""
+ABSORB = [
+    transpose_into_gemm_a, transpose_into_gemm_b, transposed_matrix_product, product_of_transposed,
+    product_with_transposed_weights, transpose_into_einsum, transpose_of_einsum, einsum_to_transpose,
+    shape_of_transpose,
+]  # fmt: skip
+RULES = [*MERGE, *ABSORB, transpose_to_reshape]
