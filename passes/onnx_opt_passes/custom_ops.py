@@ -126,7 +126,7 @@ def _check_types(node: Node, operand: Value, result: Value, selector: Selector) 
     name, label = f"{node.domain}::{node.op}", node.label()
     instead = f"replace it instead: --strip-op '{name}=op:NAME'"
     if all(kinds) and kinds[0] != kinds[1]:
-        raise PassError(f"{name} changes the element type: without it the model would differ", node=label, remedy=instead)
+        raise PassError(f"{name} changes the element type: the model would differ", node=label, remedy=instead)
     if before is not None and after is not None and (len(before) != len(after) or any(map(_differ, before, after))):
         shown = " to ".join("x".join(map(shapes.text, each)) for each in (before, after))
         raise PassError(f"{name} changes the shape from {shown}", node=label, remedy=instead)
