@@ -127,6 +127,10 @@ class Shapes:
         self._opaque.clear()
         self.forget_learned()
 
+    def current(self, symbol: Any) -> Dim:
+        """The int that a symbol is fixed to, else the symbol."""
+        return self._fixed.get(symbol, symbol)
+
     def learn(self, dim: Any) -> None:
         """Every run that succeeds makes something of size `dim`, so it is not negative; that bounds its parts too."""
         if isinstance(dim, int) or self.interval(dim)[0] >= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_opt.analysis import FactConflict
-from onnx_opt.ir import Graph, Node, order
+from onnx_opt.ir import Graph, Node, Origin, order
 from onnx_opt.layout.apply import apply
 from onnx_opt.layout.behaviour import Refused
 from onnx_opt.layout.choice import choose, why_transposed
@@ -60,9 +60,11 @@ def _improve(region: Region, seed: Node, weights: Weights, context: PassContext)
     if not choice.is_better or not context.admit(RULE, seed):
         return False
     model = region.graph.model
-    names = [site.node.label() for site, form in choice.forms.items() if form != site.form]
-    origins = seed.origin
-    results = [value.name for value in seed.outputs]
+    concerned = [site.node for site, form in choice.forms.items() if form != site.form]
+    concerned += [node for tensor in region.tensors for node in tensor.transposes]
+    names = [node.label() for node in concerned]
+    origin = Origin.merge(RULE, [node.origin for node in concerned])
+    results = [value.name for node in concerned for value in node.outputs if value.name]
     try:
         with model.transaction():
             apply(region, choice.forms, RULE)
@@ -70,7 +72,7 @@ def _improve(region: Region, seed: Node, weights: Weights, context: PassContext)
     except (Refused, FactConflict) as reason:
         context.declined(RULE, seed, str(reason))
         return False
-    context.applied(RULE, names, origins, results)
+    context.applied(RULE, names, origin, results)
     return True
 
 
@@ -79,18 +81,20 @@ def explain(graph: Graph, context: PassContext) -> None:
     weights = Weights(graph.model.graph.inputs)
     done: set[Node] = set()
     for inner in graph.model.all_graphs():
-        for node in list(inner):
-            if node.op != "Transpose" or node.domain or node in done:
+        for node in inner:
+            if node in done or node.op != "Transpose" or node.domain:
                 continue
-            perm = perm_of(node)
-            if perm is None:
+            if perm_of(node) is None:
                 context.declined(RULE, node, "the rank of the operand is unknown")
-                continue
-            if not _moves(node):
-                continue
-            region = Region(inner, node)
-            forms = choose(region, weights).forms
-            for tensor in region.tensors:
-                for inside in tensor.transposes:
-                    done.add(inside)
-                    context.declined(RULE, inside, why_transposed(tensor, region, forms))
+            elif _moves(node):
+                done.update(_explain_region(Region(inner, node), weights, context))
+
+
+def _explain_region(region: Region, weights: Weights, context: PassContext) -> list[Node]:
+    forms = choose(region, weights).forms
+    explained = []
+    for tensor in region.tensors:
+        for node in tensor.transposes:
+            context.declined(RULE, node, why_transposed(tensor, region, forms))
+            explained.append(node)
+    return explained

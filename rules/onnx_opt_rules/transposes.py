@@ -116,22 +116,27 @@ def _terms(equation: str) -> tuple[list[str], str]:
     return left.split(","), right
 
 
-@rule(op.Einsum(rest("operands"), equation="equation"), shared=True)
-def transpose_into_einsum(operands: list[Value], equation: Any) -> Any:
-    """An Einsum reads transposed operands by naming their dims in another order."""
+TRANSPOSED = op.Transpose("x", perm="p").named("transpose")
+
+
+@rule(
+    anyof(
+        op.Einsum(TRANSPOSED, equation="equation"),
+        op.Einsum(TRANSPOSED, "y", equation="equation"),
+        op.Einsum("y", TRANSPOSED, equation="equation"),
+    ),
+    shared=True,
+)
+def transpose_into_einsum(x: Value, p: Any, transpose: Node, equation: Any, root: Node) -> Any:
+    """An Einsum reads a transposed operand by naming its dims in another order."""
     letters, result = _terms(equation)
-    found = [value.producer for value in operands]
-    chosen = [node is not None and node.op == "Transpose" and not node.domain for node in found]
-    require(any(chosen), "no operand is transposed")
-    values = list(operands)
-    for index, node in enumerate(found):
-        if node is None or not chosen[index]:
-            continue
-        perm = permutation(node.attribute("perm"), len(letters[index]))
-        require(len(perm) == len(letters[index]), "the equation does not fit its operands")
-        values[index] = node.inputs[0]
-        letters[index] = "".join(letters[index][place] for place in inverse(perm))
-    return op.Einsum(*values, equation=f"{','.join(letters)}->{result}")
+    operands = list(root.inputs)
+    index = next(i for i, value in enumerate(operands) if value.producer is transpose)
+    perm = permutation(p, x.rank)
+    require(len(perm) == len(letters[index]), "the equation does not fit its operand")
+    operands[index] = x
+    letters[index] = "".join(letters[index][place] for place in inverse(perm))
+    return op.Einsum(*operands, equation=f"{','.join(letters)}->{result}")
 
 
 @rule(op.Transpose(op.Einsum(rest("operands"), equation="equation"), perm="p"))

@@ -16,7 +16,7 @@ from onnx_opt.types import TensorType
 
 Know = Callable[[str], Any]
 
-CHAIN = """g (float[N,4] x, float[?] loose) => (float[?] y) {
+CHAIN = """g (float[N,4] x, float[L] loose) => (float[?] y) {
     a = Relu(x)
     b = Abs(loose)
     c = Neg(b)
@@ -26,7 +26,7 @@ CHAIN = """g (float[N,4] x, float[?] loose) => (float[?] y) {
 
 def test_facts_survive_edits_around_them(know: Know) -> None:
     known = know(CHAIN)
-    assert known.dims("y") == "?"
+    assert known.dims("y") == "L"
     before = known["y"].dims
     neg = known["c"].producer
     known.graph.set_input(neg, 0, known["loose"])
@@ -35,10 +35,10 @@ def test_facts_survive_edits_around_them(know: Know) -> None:
 
 
 def test_refresh_sharpens_what_is_downstream(know: Know) -> None:
-    known = know("""g (float[?] loose, float[6] x) => (float[?] y) { b = Abs(loose)  c = Neg(b)  y = Add(c, c) }""")
-    assert known.dims("y") == "?"
+    known = know("""g (float[L] loose, float[6] x) => (float[?] y) { b = Abs(loose)  c = Neg(b)  y = Add(c, c) }""")
+    assert known.dims("y") == "L"
     known.graph.set_input(known["b"].producer, 0, known["x"])
-    assert known.dims("y") == "?"
+    assert known.dims("y") == "L"
     known.facts.refresh()
     assert known.dims("b") == known.dims("c") == known.dims("y") == "6"
 
@@ -48,7 +48,7 @@ def test_refresh_sharpens_contents(know: Know) -> None:
         s = Shape(loose)
         y = ConstantOfShape(s)
     }""")
-    assert known.dims("y") == "loose.0?, loose.1?".replace("loose.0?, loose.1?", "?loose.0, ?loose.1")
+    assert known.dims("y") == "?loose.0, ?loose.1"
     known.facts.forget(known["s"])
     known.graph.set_input(known["s"].producer, 0, known["x"])
     known.facts.refresh()
@@ -57,7 +57,7 @@ def test_refresh_sharpens_contents(know: Know) -> None:
 
 
 def test_refresh_reaches_the_owner_of_a_subgraph(know: Know) -> None:
-    known = know("""g (float[?] loose, float[6] x, bool c) => (float[?] y) {
+    known = know("""g (float[L] loose, float[6] x, bool c) => (float[?] y) {
         b = Abs(loose)
         y = If(c) <
             then_branch = t () => (float[?] p) { p = Relu(b) },
@@ -74,7 +74,7 @@ def test_a_contradiction_is_reported(know: Know) -> None:
     known = know("""g (float[6] x, float[7] z) => (float[?] y) { b = Abs(x)  y = Neg(b) }""")
     assert known.dims("y") == "6"
     known.graph.set_input(known["b"].producer, 0, known["z"])
-    with pytest.raises(FactConflict, match="'b' was .*6.* and is now inferred as .*7"):
+    with pytest.raises(FactConflict, match=r"'b' was .*6.* and is now inferred as .*7"):
         known.facts.refresh()
 
 
@@ -104,21 +104,21 @@ def test_what_rests_on_a_forgotten_value_is_forgotten_too(know: Know) -> None:
 
 
 def test_a_transaction_takes_facts_back(know: Know) -> None:
-    known = know("""g (float[?] loose, float[6] x) => (float[?] y) { b = Abs(loose)  y = Neg(b) }""")
-    assert known.dims("y") == "?"
+    known = know("""g (float[L] loose, float[6] x) => (float[?] y) { b = Abs(loose)  y = Neg(b) }""")
+    assert known.dims("y") == "L"
     with pytest.raises(RuntimeError), known.graph.model.transaction():
         known.graph.set_input(known["b"].producer, 0, known["x"])
         known.facts.refresh()
         assert known.dims("y") == "6"
         raise RuntimeError
-    assert known.dims("y") == "?"
+    assert known.dims("y") == "L"
     known.facts.refresh()
-    assert known.dims("y") == "?"
+    assert known.dims("y") == "L"
 
 
 def test_equal_values_share_what_is_known(know: Know) -> None:
-    known = know("""g (float[?] loose, float[6] x) => (float[?] y) { b = Abs(loose)  d = Abs(x)  y = Neg(b) }""")
-    assert known.dims("y") == "?"
+    known = know("""g (float[L] loose, float[6] x) => (float[?] y) { b = Abs(loose)  d = Abs(x)  y = Neg(b) }""")
+    assert known.dims("y") == "L"
     known.facts.type(known["d"])
     known.facts.equate(known["b"], known["d"])
     known.facts.refresh()
@@ -155,8 +155,9 @@ def test_a_shape_for_an_input_of_unknown_rank() -> None:
     facts, output = known.model.facts, known.outputs[0]
     assert facts.type(output) == TensorType(1, None)
     facts.fix_shape(known.inputs[0], (3, None))
-    assert facts.dims(output)[0] == 3
-    assert len(facts.dims(output)) == 2
+    dims = facts.dims(output)
+    assert dims is not None
+    assert (len(dims), dims[0]) == (2, 3)
 
 
 def test_sizes_must_be_such_that_runs_succeed(know: Know) -> None:
@@ -199,14 +200,14 @@ def test_long_chains_do_not_recurse() -> None:
 
 
 def test_deep_nesting_does_not_recurse() -> None:
-    depth = 40  # as deep as protobuf's own writer goes
+    depth = 30  # protobuf goes no deeper
     graph = _branch("g0", [helper.make_node("Relu", ["x"], ["v0"])], "v0")
     for level in range(1, depth):
         other = _branch(f"e{level}", [helper.make_node("Abs", ["x"], [f"w{level}"])], f"w{level}")
         node = helper.make_node("If", ["c"], [f"v{level}"], then_branch=graph, else_branch=other)
         graph = _branch(f"g{level}", [node], f"v{level}")
-    for name, kind, shape in (("x", TensorProto.FLOAT, ["N", 4]), ("c", TensorProto.BOOL, [])):
-        graph.input.append(helper.make_tensor_value_info(name, kind, shape))
+    graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4]))
+    graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, []))
     known = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
     assert str(known.outputs[0].dims) == "(N, 4)"
 

@@ -131,7 +131,7 @@ sizes = st.fixed_dictionaries({name: st.integers(0, 40) for name in SYMBOLS})
 
 def _plain(tree: Any, env: dict[str, int]) -> int:
     if isinstance(tree, tuple):
-        return OPERATORS[tree[0]](_plain(tree[1], env), _plain(tree[2], env))
+        return int(OPERATORS[tree[0]](_plain(tree[1], env), _plain(tree[2], env)))
     return env[tree] if isinstance(tree, str) else tree
 
 

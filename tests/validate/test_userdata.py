@@ -90,6 +90,17 @@ def test_random_samples_follow_the_users_sizes(model):
     assert reference.tested_sizes()["B"] == [917]
 
 
+def test_symbols_that_the_users_data_do_not_show(model):
+    text = """g (seq(float[N]) s, float[M] x) => (float[N] y, float[M] z) {
+        first = Constant <value = int64 {0}> ()
+        y = SequenceAt(s, first)
+        z = Relu(x)
+    }"""
+    reference = Reference(model(text), data={"s": [np.ones(2, "f"), np.ones(5, "f")], "x": np.ones(6, "f")})
+    assert len(reference.records) > 1
+    assert 6 in reference.tested_sizes()["M"]
+
+
 def test_an_error_that_only_the_users_data_show(model):
     before = model("g (float[N] x) => (float[N] y) { c = Constant <value = float {1e6}> () y = Min(x, c) }")
     after = model("g (float[N] x) => (float[N] y) { y = Identity(x) }")

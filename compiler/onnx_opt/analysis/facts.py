@@ -102,12 +102,12 @@ class Facts:
     def fix(self, symbol: Any, size: int | tuple[int, int | None]) -> None:
         """Let a symbol (or the dim of that name) be `size`, or lie in a range (lowest, highest or None).
 
-        Everything is inferred again. Raises ValueError for a negative size or an empty range.
+        Everything is inferred again. Raises ValueError for a negative size, an empty range, and a contradiction.
         """
-        if isinstance(symbol, str):
-            symbol = self.shapes.symbol(symbol)
+        symbol = self.shapes.symbol(symbol) if isinstance(symbol, str) else self.shapes.current(symbol)
         if isinstance(symbol, int):
-            if symbol != size:
+            low, high = (size, size) if isinstance(size, int) else size
+            if symbol < low or (high is not None and symbol > high):
                 raise ValueError(f"a dim that is {symbol} can't be {size}")
             return
         self.shapes.fix(symbol, size)
@@ -117,23 +117,30 @@ class Facts:
         """Let a graph input have these dims; None leaves one as it is. Raises ValueError where they contradict it."""
         known = self.dims(value)
         if known is None:
-            fresh = tuple(self.shapes.input_dim(value.name, axis) for axis in range(len(dims)))
-            self._pinned[value] = TensorType(self.elem_type(value), fresh)
+            self._pinned[value] = TensorType(self.elem_type(value), (None,) * len(dims))
             self.clear()
-            known = fresh
-        if len(known) != len(dims):
-            raise ValueError(f"'{value.name}' has {len(known)} dims, not {len(dims)}")
-        for axis, size in enumerate(dims):
+            known = self.dims(value)
+        if known is None or len(known) != len(dims):
+            raise ValueError(f"'{value.name}' has {len(known or ())} dims, not {len(dims)}")
+        for dim, size in zip(known, dims, strict=True):
             if size is not None:
-                self.fix(self.dims(value)[axis], size)  # type: ignore[index]
+                self.fix(dim, size)
 
     # -- keeping up with edits -------------------------------------------------------------------------------------
 
     def changed(self, node: Node) -> None:
         """Operands or attributes of a node changed, its results did not: `refresh` will look at it again."""
         self._stale[node] = None
+        for value in node.outputs:
+            self._drop(self._constants, value)
         if self._forgotten and any(map(self._is_forgotten, node.inputs)):
             self.forget(*node.outputs)
+
+    def became_constant(self, value: Value) -> None:
+        """A value that was the same in every run is an initializer now: what uses it may be known better."""
+        self._drop(self._constants, value)
+        self._drop(self._contents, value)
+        self._stale.update(dict.fromkeys(_dependants(value)))
 
     def forget(self, *values: Value) -> None:
         """These values may differ from what they were: drop what is known of them and of what is computed from them."""
@@ -234,7 +241,7 @@ class Facts:
             self.shapes.learn(dim)
 
     def pinned(self, value: Value) -> TensorType | None:
-        """The type that the user stated for a graph input."""
+        """The rank that the user stated for a graph input, as a type."""
         return self._pinned.get(value)
 
     # -- the work stack --------------------------------------------------------------------------------------------

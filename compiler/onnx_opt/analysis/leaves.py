@@ -23,7 +23,7 @@ def type_of(facts: Facts, value: Value) -> Type | None:
     if graph is None or value not in graph.input_set:
         return None
     if graph is facts.model.graph:
-        return facts.pinned(value) or _input_type(facts, value)
+        return _input_type(facts, value)
     if graph.owner is not None:
         return control.body_input(facts, graph.owner, graph, graph.inputs.index(value))
     return None  # a parameter of a local function: it differs from call to call
@@ -31,7 +31,7 @@ def type_of(facts: Facts, value: Value) -> Type | None:
 
 def _input_type(facts: Facts, value: Value) -> Type | None:
     """The declared type of a graph input. Equal names are equal sizes, across inputs."""
-    declared = Value._read_declared(value) if isinstance(value, Constant) else value.declared
+    declared = facts.pinned(value) or (Value._read_declared(value) if isinstance(value, Constant) else value.declared)
     shapes = facts.shapes
     if not isinstance(declared, TensorType):
         return _renewed(facts, declared)

@@ -345,14 +345,16 @@ class Graph(SurgeonMethods, Structure):
         self.touch()
 
     def make_constant(self, value: Value, values: np.ndarray) -> None:
-        """Turn a variable into an initializer in place; the node that computed it loses that result."""
+        """Turn a variable into an initializer in place; the node that computed it loses that result.
+
+        `values` are the elements that it has in every run."""
         producer = value.producer
         if producer is not None:
             producer.outputs = [Variable("") if result is value else result for result in producer.outputs]
         self.model.record(self._restore_variable, value, value.__class__, dict(value.__dict__))
         value.__class__ = Constant
         value._array = values  # type: ignore[attr-defined]
-        self.model.forget(value)
+        self.model.became_constant(value)
         self.attach_constant(value)  # type: ignore[arg-type]
 
     def _restore_variable(self, value: Value, kind: type, state: dict[str, Any]) -> None:

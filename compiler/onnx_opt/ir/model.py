@@ -111,6 +111,11 @@ class Model:
         if self._known_facts is not None:
             self.facts.changed(node)
 
+    def became_constant(self, value: Value) -> None:
+        """Tell the analyses that a value is an initializer now, with the elements that it always had."""
+        if self._known_facts is not None:
+            self.facts.became_constant(value)
+
     def forget(self, value: Value) -> None:
         """Tell the analyses that a value may differ from what it was."""
         if self._known_facts is not None:

@@ -1,4 +1,4 @@
-"""The rewrite of a region: nodes made anew in their new form, and one Transpose for each tensor that is still needed in both."""
+"""The rewrite of a region: nodes made anew in their new form, one Transpose for each tensor that is needed in both."""
 
 from __future__ import annotations
 
@@ -167,13 +167,13 @@ class _Rewriter:
 
     def _stays(self, use: tuple[Node | Graph, int]) -> bool:
         """Whether a use remains: not that of a Transpose within a tensor, nor of a node that is made anew on it."""
-        user, index = use
+        user, _ = use
         if user.is_graph:
             return True
-        site = self.region.sites.get(user)  # type: ignore[call-overload]
+        site = self.region.sites.get(user)
         if site in self.changed:
             return False
-        return not (user.op == "Transpose" and self._is_inside(user))  # type: ignore[union-attr,arg-type]
+        return not (user.op == "Transpose" and self._is_inside(user))
 
     def _is_inside(self, node: Node) -> bool:
         tensor = self.region.tensor_of.get(node.inputs[0])

@@ -365,10 +365,7 @@ class PerAxis(Behaviour):
 
     def _is_per_tensor(self, node: Node) -> bool:
         return all(
-            dim == 1
-            for index in self.scales
-            if (value := node.input(index)) is not None
-            for dim in value.dims or ()
+            dim == 1 for index in self.scales if (value := node.input(index)) is not None for dim in value.dims or ()
         )
 
 
@@ -376,7 +373,7 @@ def behaviour_of(node: Node) -> Behaviour:
     """The row for a node's operator: elementwise operators need none."""
     row = traits.ask(node.domain, node.op, TRAIT)
     if row is not None:
-        return row  # type: ignore[no-any-return]
+        return row
     arity = traits.elementwise_arity(node.domain, node.op)
     return Elementwise(arity) if arity else _FIXED
 

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from onnx_opt.layout.weigh import Weights
 
 LEVELS = 3
-"""Transposed bytes; then the number of nodes that move dims; then sites that are not in the preferred form."""
+"""Transposed bytes; then the number of nodes that move dims; then sites that are not in the form of what feeds them.
+
+The last lets a Transpose stand after the scales, biases and activations that a runtime, or another pass, fuses with the
+Conv or MatMul before them. What comes straight from an input is best in the layout of the convolutions it goes to.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,9 @@ def choose(region: Region, weights: Weights) -> Choice:
     """The forms with the fewest transposed bytes. Where several are equal, fewer nodes, then the channels first."""
     problem = Problem(LEVELS)
     numbers: dict[Site | None, int] = {}
+    preferred = _preferred_forms(region)
     for site in region.sites.values():
-        numbers[site] = problem.site(*_biases(site, region, weights))
+        numbers[site] = problem.site(*_biases(site, preferred[site], weights))
     for tensor in region.tensors:
         root = FIXED[tensor.members[tensor.root]]
         producer = numbers[tensor.producer] if tensor.producer is not None else root
@@ -55,9 +60,30 @@ def weight_of(tensor: Tensor, weights: Weights) -> Weight:
     return (weights.bytes_of(root), 1, 0)
 
 
-def _biases(site: Site, region: Region, weights: Weights) -> tuple[Weight, Weight]:
+def _preferred_forms(region: Region) -> dict[Site, int]:
+    """For each site the form in which the first of its operands comes from something fixed."""
     votes = region.channels_first
-    preferred = votes.index(max(votes)) if votes[0] != votes[1] else site.form
+    found: dict[Site, int] = {}
+    for site in region.sites.values():
+        path: dict[Site, None] = {}
+        here: Site | None = site
+        form = site.form if votes[0] == votes[1] else votes.index(max(votes))
+        while here is not None and here not in path:
+            if here in found:
+                form = found[here]
+                break
+            path[here] = None
+            if not here.placed.operands:
+                break
+            tensor = region.tensor_of[here.node.inputs[next(iter(here.placed.operands))]]
+            if tensor.producer is None and tensor.root.producer is not None:
+                form = tensor.members[tensor.root]
+            here = tensor.producer
+        found.update(dict.fromkeys(path, form))
+    return found
+
+
+def _biases(site: Site, preferred: int, weights: Weights) -> tuple[Weight, Weight]:
     biases = [[0] * LEVELS, [0] * LEVELS]
     biases[1 - preferred][2] = 1
     for index, perm in site.placed.aligned.items():
@@ -69,25 +95,21 @@ def _biases(site: Site, region: Region, weights: Weights) -> tuple[Weight, Weigh
 
 
 def why_transposed(tensor: Tensor, region: Region, forms: dict[Site, int]) -> str:
-    """Why a tensor is still transposed under a choice: who gives it in one form, and who wants the other."""
-
-    def form(site: Site | None, fixed: int) -> int:
-        return forms[site] if site is not None else fixed
-
-    given = form(tensor.producer, tensor.members[tensor.root])
+    """Why a tensor is needed in both forms under a choice: who gives it in one, and who wants the other."""
     source = tensor.root.producer
     giver = f"{source.op} '{source.label()}'" if source is not None else f"input '{tensor.root.name}'"
-    for member, member_form in tensor.members.items():
+    given = _form(tensor.producer, tensor.members[tensor.root], forms)
+    for member, form in tensor.members.items():
         for user, _ in member.uses:
-            if user in tensor.transposes:
-                continue
             if user.is_graph or user.graph is not region.graph:
-                if member_form != given:
-                    what = f"graph output '{member.name}'" if user.is_graph else f"a subgraph that reads '{member.name}'"
-                    return f"{giver} gives the other layout than {what} has"
-                continue
-            site = region.sites.get(user)  # type: ignore[call-overload]
-            if form(site, member_form) != given:
-                reason = region.fixed.get(user, "the rest of the region is cheaper so")  # type: ignore[call-overload]
-                return f"{giver} gives the other layout than {user.op} '{user.label()}' wants: {reason}"  # type: ignore[union-attr]
-    return f"{giver} is read in another order of the dims"
+                if form != given:
+                    kind = "graph output" if user.is_graph else "a subgraph's"
+                    return f"{giver} gives another layout than {kind} '{member.name}' has"
+            elif user not in tensor.transposes and _form(region.sites.get(user), form, forms) != given:
+                reason = region.fixed.get(user, "the rest of its region is cheapest so")
+                return f"{giver} gives another layout than {user.op} '{user.label()}' wants: {reason}"
+    return f"{giver} is read in another order of its dims"
+
+
+def _form(site: Site | None, fixed: int, forms: dict[Site, int]) -> int:
+    return forms[site] if site is not None else fixed

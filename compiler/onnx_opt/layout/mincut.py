@@ -1,13 +1,13 @@
 """The exact solution of a `Problem`: a minimum cut for each level.
 
 Vertices on the source's side have form 0, those on the sink's side form 1; the capacity of an arc u -> v is what it
-costs that u is 0 and v is 1. One transposed copy serves all readers of a tensor, so between its producer p and its readers
-stand two vertices, "somebody wants form 1" (1 if any reader is) and "somebody wants form 0" (0 if any reader is):
+costs that u is 0 and v is 1. One transposed copy serves all readers of a tensor, so between its producer p and its
+readers stand two vertices, "somebody wants form 1" (1 if any reader is 1) and "somebody wants form 0" (0 if any is 0):
 
     p -> wants_1, wants_1 -> reader (forbidden to cut);    wants_0 -> p, reader -> wants_0 (forbidden to cut)
 
-Every minimum cut is closed under the arcs that the maximum flow leaves residual (Picard and Queyranne, 1980). So the next level is a
-minimum cut of its own weights, with those arcs forbidden to cut.
+The minimum cuts are exactly the sets closed under the arcs that a maximum flow leaves residual (Picard and Queyranne,
+1980). So the next level is a minimum cut of its own weights, with those arcs forbidden to cut.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def _vertex(endpoint: int) -> int:
 
 def _cut(count: int, arcs: Arcs, forbidden: Iterable[tuple[int, int]]) -> tuple[set[tuple[int, int]], np.ndarray]:
     """The residual arcs of a maximum flow, and which vertices they reach from the source."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+    from scipy.sparse import csr_array  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow  # type: ignore[import-untyped]
 
     capacity = dict.fromkeys(sorted(forbidden), 0)
     capacity.update(_scaled(arcs))

@@ -1,8 +1,8 @@
 """Regions: tensors that hang together through the nodes that could run on either form of them.
 
 A tensor here is what the values before and after a Transpose have in common: the same elements, in form 0 or in form 1.
-A region grows from one Transpose: to the producer and the readers of its tensor, through those that could run in the other
-form to their other tensors, and so on. What can't is fixed, with the reason kept for whoever asks.
+A region grows from one Transpose: to the producer and the readers of its tensor, through those that could run in the
+other form to their other tensors, and so on. What can't is fixed, with the reason kept for whoever asks.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Region:
                 if user.is_graph or user.graph is not self.graph:
                     tensor.readers.append((None, form))
                     continue
-                self._read(tensor, user, index, member, form)  # type: ignore[arg-type]
+                self._read(tensor, user, index, member, form)
 
     def _read(self, tensor: Tensor, node: Node, index: int, member: Value, form: int) -> None:
         perm = tensor.perm_from(form)

@@ -121,12 +121,15 @@ class Contracting(Behaviour):
             edit.arrays[1] = np.ascontiguousarray(np.transpose(array, placed.operands[0]))
 
 
+AXES = Listed("axes", 1)
+
+
 @dataclass(frozen=True)
 class Inserting(Behaviour):
     """Squeeze (`drops`) and Unsqueeze: dims of size 1 go or come at `axes` of the wider side."""
 
     drops: bool
-    axes: Listed = Listed("axes", 1)
+    axes: Listed = AXES
 
     def _axes(self, node: Node) -> list[int]:
         value = node.inputs[0] if self.drops else node.outputs[0]
@@ -228,7 +231,7 @@ def _is_size(item: Any) -> bool:
 
 
 def shape_operand(source: Sequence[Any], wanted: Sequence[Any]) -> list[int] | None:
-    """What Reshape from `source` to `wanted` takes as a constant: 0 copies a dim, -1 is inferred; None if none will do."""
+    """What Reshape from `source` to `wanted` takes as a constant: 0 copies a dim, -1 is inferred. None if none does."""
     shape: list[int] = []
     for axis, dim in enumerate(wanted):
         if isinstance(dim, int) and dim != 0:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _KEPT_BYTES = 512 << 20  # of feeds and outputs together
 _SEARCH_ATTEMPTS, _SEARCH_SECONDS = 300, 20.0
 _ATTEMPTS_BESIDE_DATA = 10  # where the user's samples already run, random ones need not be had at any price
+_UNSEEN_SIZE = 3  # of symbols that the user's samples do not show
 _GUESSED_RANK_ATTEMPTS = 60
 _EXPLORATION_ATTEMPTS = 200
 _LEAST_FEEDS, _LEAST_DYNAMIC_FEEDS = 2, 3
@@ -139,7 +140,7 @@ class Collection:
             sizes |= {k: n for k, n in zip(sampler.symbols.keys(slot), value.shape, strict=True) if isinstance(k, str)}
             if value.dtype.kind in "iu" and value.size:
                 sampler.ranges[slot.name] = (int(value.min()), int(value.max()))
-        return {name: size for name, size in sizes.items() if name in sampler.symbols.free}
+        return {name: sizes.get(name, _UNSEEN_SIZE) for name in sampler.symbols.free}
 
     def _widen_ranges(self, sampler: Sampler, base: Sizes) -> None:
         """Indices over the whole of what they index: refusals name the valid range, so two attempts an input do."""

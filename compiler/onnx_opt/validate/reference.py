@@ -40,7 +40,7 @@ class Reference:
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     seed: int = 0
     samples: int = 12
-    budget: float = 1.0
+    budget: float = 0.6
     runtime: Runtime = field(default_factory=Runtime)
     folder: Path | None = None
     progress: Progress | None = None

@@ -70,8 +70,9 @@ QUANTIZED = PerAxis()
 
 ROWS: dict[str, Behaviour] = {
     # bound to their layout
-    "AffineGrid Conv ConvInteger ConvTranspose DeformConv DepthToSpace GridSample LRN MaxRoiPool MaxUnpool": CHANNELS_FIRST,
-    "AveragePool GroupNormalization LpPool MaxPool QLinearConv RoiAlign SpaceToDepth Col2Im": CHANNELS_FIRST,
+    "AveragePool LRN LpPool MaxPool MaxRoiPool MaxUnpool RoiAlign": CHANNELS_FIRST,
+    "Conv ConvInteger ConvTranspose DeformConv QLinearConv": CHANNELS_FIRST,
+    "AffineGrid Col2Im DepthToSpace GridSample GroupNormalization SpaceToDepth": CHANNELS_FIRST,
     "BatchNormalization": PER_CHANNEL,
     "GlobalAveragePool GlobalLpPool GlobalMaxPool InstanceNormalization": POOLED,
     "Gemm": Absorbing((0, 1), ((1, 0),)),
