@@ -285,18 +285,17 @@ class Shapes:
         """Whether two lists of dims are proven equal, rank included."""
         return a is not None and b is not None and len(a) == len(b) and all(map(self.equal, a, b))
 
-    def is_size(self, dim: Any) -> bool:
-        """Whether an expression is not negative, given that no size in it is zero."""
+    def positive_unless_empty(self, dim: Any) -> bool:
+        """Whether dim >= 1, given that no size of the model's inputs is zero."""
         if isinstance(dim, int):
-            return dim >= 0
-        if self.at_least(dim, 0):
-            return True
-        bounds = {symbol: self._nonzero(symbol) for symbol in dim.free_symbols}
-        return bool(intervals.of(dim, bounds)[0] >= 0)
+            return dim >= 1
+        assumed = {symbol: self._unless_empty(symbol) for symbol in dim.free_symbols}
+        return self.positive(dim) or bool(intervals.of(dim, ChainMap(assumed, self._bounds))[0] >= 1)  # type: ignore[arg-type]
 
-    def _nonzero(self, symbol: Any) -> Interval:
+    def _unless_empty(self, symbol: Any) -> Interval:
         low, high = self.interval(symbol)
-        return max(low, 1) if low >= 0 else low, high
+        sizes = self._members.get(symbol, frozenset((symbol,)))
+        return (low, high) if any(map(self.is_made, sizes)) else (max(low, 1), high)
 
     def interval(self, dim: Any) -> Interval:
         """What lies between the proven lowest and highest value (infinite where there is no bound)."""

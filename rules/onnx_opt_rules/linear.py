@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from onnx_opt import shapes, types
@@ -19,6 +20,9 @@ from onnx_opt.rewrite import op, require
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 SHARED_WEIGHT_LIMIT = 1 << 20
 """Bytes of a weight with other users above which a changed copy of it is not worth its size."""
+
+NEGLIGIBLE = 1e-3
+"""Weights this much smaller than the largest one may be rounded more coarsely: they hardly count."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,15 @@ class Linear:
         return op[self.node.op](*operands, **attrs)
 
     def _rounded(self, array: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
+        """`array` in the type of the weights; declines where that overflows, or where it pushes them below the normal
+        range of half precision, as a layer scale of 1e-6 does."""
+        with np.errstate(over="ignore", under="ignore"):
             rounded = array.astype(self.w.dtype)
-        finite = np.isfinite(array).all() and np.isfinite(rounded.astype(np.float64)).all()
-        require(finite, "the folded weights would not be finite")
+        exact = rounded.astype(np.float64)
+        require(np.isfinite(array).all() and np.isfinite(exact).all(), "the folded weights would not be finite")
+        magnitude = np.abs(array)
+        allowed = float(ml_dtypes.finfo(self.w.dtype).eps) * (magnitude + NEGLIGIBLE * magnitude.max(initial=0.0))
+        require((np.abs(exact - array) <= allowed).all(), "the folded weights would lose precision")
         return rounded
 
 

@@ -302,3 +302,13 @@ def test_scale_that_overflows_the_weights():
         FUSE,
         "not be finite",
     )
+
+
+def test_scale_that_underflows_half_precision():
+    """A layer scale of 1e-6 would leave the weights a single bit each."""
+    model = parse("g (float16[N,2] x) => (float16[N,1] y) { m = MatMul (x, w) a = Add (m, b) y = Mul (a, tiny) }")
+    weights = {"w": [[0.03], [0.05]], "b": [0.5], "tiny": [1e-6]}
+    model.graph.initializer.extend(from_array(np.array(value, np.float16), name) for name, value in weights.items())
+    graph, context = run(model, FUSE)
+    assert [node.op for node in graph] == ["MatMul", "Add", "Mul"]
+    assert "the folded weights would lose precision" in reasons(context)

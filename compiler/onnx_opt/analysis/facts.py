@@ -5,8 +5,8 @@ that changes meaning (it strips, pads, converts) has to say `forget`. After an e
 touched: that can sharpen facts further downstream, and it exposes an edit that did not preserve what it should have.
 
 Facts hold in every run that succeeds on inputs of the declared types. What exporters assume is assumed here too: inputs
-whose dims bear the same name agree in them; a size that is computed into the shape operand of a Reshape is not zero
-(where 0 would mean "copy that dim of the input"); a pool's window fits into what it slides over.
+whose dims bear the same name agree in them; where the shape operand of a Reshape is computed from sizes of the model's
+inputs, those are not zero (0 would mean "copy that dim"); a pool's window fits into what it slides over.
 """
 
 from __future__ import annotations

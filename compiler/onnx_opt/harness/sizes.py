@@ -25,7 +25,7 @@ CANDIDATE_LIMIT = 6
 OTHER_SIZES = (1, 1, 1, 2, 3, 5, 7)
 EMPTY_CHANCE = 0.06
 WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
-"""Operators with a kernel. ONNX Runtime's convolution never ends where the kernel is empty."""
+"""Operators with a kernel. ONNX Runtime's convolution never ends where there are no channels, or the kernel is empty."""
 SPECIAL_CHANCE = 0.6
 STATIC_CHANCE = 0.45
 UNNAMED_CHANCE = 0.15
@@ -85,7 +85,8 @@ def _candidates(sketch: Sketch) -> list[tuple[Axis, ...]]:
 
 
 def _may_be_empty(sketch: Sketch, group: tuple[Axis, ...]) -> bool:
-    return all(axis < 2 for _, axis in group) or not any(node.op_type in WINDOWED for node in sketch.nodes)
+    batch = (next(iter(sketch.inputs)), 0)
+    return group == (batch,) or not any(node.op_type in WINDOWED for node in sketch.nodes)
 
 
 def _runs(sketch: Sketch, session: Session, sizes: Sizes, run: Mapping[str, int], draw: Draw) -> bool:

@@ -65,7 +65,10 @@ def _wanted_dim(n: NodeView, data: Any, index: int, item: Any, copied: bool) -> 
         return data[index]
     if isinstance(item, int):
         return item if item >= 0 else None
-    return item if n.shapes.is_size(item) else None
+    if n.shapes.positive_unless_empty(item):
+        return item
+    unmoved = data is not None and index < len(data) and item == data[index]
+    return item if unmoved and n.shapes.at_least(item, 0) else None
 
 
 def _left_over(n: NodeView, data: list[Any], others: list[Any]) -> Dim | None:
@@ -90,7 +93,7 @@ def _settle_last(n: NodeView, data: Any, dims: list[Any]) -> list[Dim]:
     if len(unknown) == 1 and data is not None:
         at = unknown[0]
         others = [dim for dim in dims if dim is not None]
-        if all(n.shapes.positive(other) for other in others):
+        if all(n.shapes.positive_unless_empty(other) for other in others):
             dims[at] = _left_over(n, list(data), others)
     return [n.fresh() if dim is None else dim for dim in dims]
 

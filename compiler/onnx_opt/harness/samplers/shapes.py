@@ -123,10 +123,10 @@ def _squeezed(draw: Draw, wish: Dims | None, axes: list[int], adds: bool, rank: 
     if adds:
         dims = wish if wish is not None else draw.dims(rank)
         return tuple(dim for axis, dim in enumerate(dims) if axis not in axes and axis - len(dims) not in axes)
-    dims = list(wish if wish is not None else draw.dims(rank))
+    sizes = list(wish if wish is not None else draw.dims(rank))
     for axis in sorted(axis for axis in axes if axis >= 0):
-        dims.insert(axis, 1)
-    return tuple(dims)
+        sizes.insert(axis, 1)
+    return tuple(sizes)
 
 
 @sampler("Flatten")
