@@ -1,7 +1,6 @@
 """Every row of the layout table: the operator between two Transposes, for many permutations, static and dynamic."""
 
 from collections.abc import Callable
-from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -106,7 +105,7 @@ def quantized(net: Net, a: str, scale: Any, attrs: dict[str, Any]) -> str:
 
 BOUND = {"MaxPool"}
 """Operators that no permutation passes."""
-PERMS = [perm for perm in permutations(range(4)) if perm != (0, 1, 2, 3)]
+PERMS = [(0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3), (0, 1, 3, 2), (1, 0, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1), (0, 3, 2, 1)]
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])

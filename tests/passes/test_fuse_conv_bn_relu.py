@@ -1,8 +1,10 @@
 """`fuse-conv-bn-relu`: scales and shifts go into the weights of the linear operator beside them."""
 
+import numpy as np
 import pytest
+from onnx.numpy_helper import from_array
 
-from onnx_text import expect, expect_unchanged
+from onnx_text import expect, expect_unchanged, parse, reasons, run
 
 FUSE = "fuse-conv-bn-relu"
 BN = "gamma, beta, mean, var"
