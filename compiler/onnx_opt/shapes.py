@@ -290,7 +290,7 @@ class Shapes:
         if isinstance(dim, int):
             return dim >= 1
         assumed = {symbol: self._unless_empty(symbol) for symbol in dim.free_symbols}
-        return self.positive(dim) or bool(intervals.of(dim, ChainMap(assumed, self._bounds))[0] >= 1)  # type: ignore[arg-type]
+        return self.positive(dim) or bool(intervals.of(dim, ChainMap(assumed, self._bounds))[0] >= 1)
 
     def _unless_empty(self, symbol: Any) -> Interval:
         low, high = self.interval(symbol)

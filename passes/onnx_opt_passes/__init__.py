@@ -1,4 +1,4 @@
-"""The passes that come with onnx-opt, one a file; the modules beside them hold what a pass is made of."""
+"""The passes that come with onnx-opt, one a file; `steps` holds what they are made of."""
 
 from onnx_opt_passes.cleanup import Cleanup
 from onnx_opt_passes.fold import Fold

@@ -21,7 +21,7 @@ class Cleanup(Pass):
     keep_duplicates: bool = option(False, help="leave equal nodes and equal initializers apart")
 
     def run(self, graph: Graph, context: PassContext) -> None:
-        from onnx_opt_passes import duplicates, noops, unused
+        from onnx_opt_passes.steps import duplicates, noops, unused
 
         noops.remove(graph, context)
         if not self.keep_duplicates:

@@ -27,7 +27,7 @@ class Fold(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> None:
         from onnx_opt.rewrite import apply_rules
-        from onnx_opt_passes import branches, constants
+        from onnx_opt_passes.steps import branches, constants
         from onnx_opt_rules import shape_chains
 
         constants.fold(graph, context, self.max_growth)

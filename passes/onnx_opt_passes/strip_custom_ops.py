@@ -28,6 +28,6 @@ class StripCustomOps(Pass):
     )
 
     def run(self, graph: Graph, context: PassContext) -> None:
-        from onnx_opt_passes import custom_ops
+        from onnx_opt_passes.steps import custom_ops
 
         custom_ops.strip(graph, context, [custom_ops.Selector.parse(text) for text in self.ops])

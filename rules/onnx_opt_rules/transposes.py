@@ -20,8 +20,11 @@ NOT_A_SWAP = "the Transpose does not swap the last two dims alone"
 
 
 def permutation(perm: Any, rank: int | None) -> tuple[int, ...]:
-    """The permutation of a Transpose; without the attribute, it reverses the dims."""
-    return tuple(perm) if perm else tuple(range(known(rank, "the rank of the operand is unknown")))[::-1]
+    """The permutation of a Transpose of `rank` dims; without the attribute, it reverses them."""
+    if not perm:
+        return tuple(range(known(rank, "the rank of the operand is unknown")))[::-1]
+    require(rank is None or len(perm) == rank, "the permutation does not fit the operand")
+    return tuple(perm)
 
 
 def require_swap(perm: Any, x: Value) -> None:

@@ -65,12 +65,12 @@ def test_unknown_traits_are_refused() -> None:
 
 
 def test_packages_may_define_traits() -> None:
-    traits.define("layout", "how results follow the operand's layout")
-    traits.declare("devtech", "Foo", layout="same")
-    assert traits.ask("devtech", "Foo", "layout") == "same"
-    assert traits.ask("", "Relu", "layout", "unknown") == "unknown"
-    with pytest.raises(ValueError, match="layout"):
-        traits.define("layout", "something else")
+    traits.define("flavour", "how results follow the operand's layout")
+    traits.declare("devtech", "Foo", flavour="same")
+    assert traits.ask("devtech", "Foo", "flavour") == "same"
+    assert traits.ask("", "Relu", "flavour", "unknown") == "unknown"
+    with pytest.raises(ValueError, match="flavour"):
+        traits.define("flavour", "something else")
 
 
 def test_random_operators_may_be_removed_but_not_folded() -> None:

@@ -1,8 +1,8 @@
 """Rules check themselves.
 
-`verify(rule)` makes random small models that contain the rule's pattern, applies the rule, and compares before and after
-in ONNX Runtime. `find_rules()` are all rules that are installed. Operators whose operands do not go together by chance
-need a `sampler`.
+`verify(rule)` makes random small models that contain the rule's pattern, applies the rule, and compares before and
+after in ONNX Runtime. `find_rules()` are all rules that are installed. Operators whose operands do not go together by
+chance need a `sampler`.
 
     from onnx_opt.harness import find_rules, verify
     for rule in find_rules().values():

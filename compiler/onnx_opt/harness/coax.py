@@ -1,8 +1,8 @@
 """Leading an instance to where the rule applies.
 
-Many rules want certain numbers: a half, the square root of two, an axis. The harness does not know them; but they stand
-in the rule's code, and a rule says why it declines. So constants are tried one after the other with the numbers that the
-code names, and a number is kept when the reason becomes a new one.
+Many rules want certain numbers: a half, the square root of two, an axis. The harness does not know them; but they
+stand in the rule's code, and a rule says why it declines. So constants are tried one after the other with the numbers
+that the code names, and a number is kept when the reason becomes a new one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from onnx_opt.harness.check import apply, reasons, targets_of
 from onnx_opt.harness.draw import Draw
 from onnx_opt.harness.sizes import Sizes, declare, declare_outputs
-from onnx_opt.harness.sketch import Unfit, elem_type_of, run
+from onnx_opt.harness.sketch import Unfit, run
 from onnx_opt.harness.vary import Subject
 from onnx_opt.rewrite.rule import Rule
 
@@ -66,7 +66,7 @@ def _answer(rule: Rule, subject: Subject) -> str:
     declare(model, sketch.inputs | sketch.constants, Sizes(), Draw(0, ""))
     try:
         results = run(model, [sketch.inputs])[0]
-        declare_outputs(model, results, map(elem_type_of, results), static=True)
+        declare_outputs(model, results, static=True)
         journals = [apply(rule, model.SerializeToString(), target)[1] for target in targets_of(rule)]
     except Unfit as unfit:
         return str(unfit)

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from onnx_opt.harness.draw import Draw
 from onnx_opt.harness.grow import Grower
 from onnx_opt.harness.sizes import Feed, choose_sizes, declare, declare_outputs, make_feeds
-from onnx_opt.harness.sketch import Unfit, elem_type_of, run
+from onnx_opt.harness.sketch import Unfit, run
 from onnx_opt.harness.vary import HARMLESS, NEAR_MISSES, Subject
 from onnx_opt.rewrite.rule import Rule
 
@@ -93,7 +93,7 @@ def finish(subject: Subject, draw: Draw, in_range: bool, note: str) -> Instance:
     results = run(model, [*feeds, feeds[0]])
     if not _same_bits(results[0], results.pop()):
         raise Unfit("random results")
-    declare_outputs(model, results[0], map(elem_type_of, results[0]), static=not sizes.symbols)
+    declare_outputs(model, results[0], static=not sizes.symbols)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker and shape inference raise classes of their own
@@ -104,7 +104,7 @@ def finish(subject: Subject, draw: Draw, in_range: bool, note: str) -> Instance:
         tuple(sketch.outputs),
         feeds,
         results,
-        frozenset(subject.kept),
+        subject.kept_nodes(),
         in_range,
         note,
     )

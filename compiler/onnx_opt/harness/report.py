@@ -12,9 +12,9 @@ from onnx_opt.rewrite.rule import Rule
 class Failure:
     """Something wrong with a rule.
 
-    `verify(rule, seed=seed, instances=1)` shows it again. `model` is the instance that the rule was applied to, `result`
-    what it became for `target`; both are empty where there is no instance at all. `note` says in what the instance is a
-    near miss.
+    `verify(rule, seed=seed, instances=1)` shows it again. `model` is the instance that the rule was applied to,
+    `result` what it became for `target`; both are empty where there is no instance at all. `note` says in what the
+    instance is a near miss.
     """
 
     rule: str
@@ -30,8 +30,8 @@ class Failure:
 class HarnessReport:
     """The instances of a rule, and what became of them.
 
-    `matched` instances were rewritten for a target at least, `declined` ones for none, `rejected` attempts gave no model
-    that ONNX Runtime runs. `unproven` results need another runtime. `declines` counts the reasons.
+    `matched` instances were rewritten for a target at least, `declined` ones for none, `rejected` attempts gave no
+    model that ONNX Runtime runs. `unproven` results need another runtime. `declines` counts the reasons.
     """
 
     rule: Rule

@@ -24,9 +24,15 @@ ABSENT_CHANCE = 0.4
 LEFT_OUT_CHANCE = 0.3
 """How often an attribute that equals its default is not written."""
 
-PREFERRED = tuple(
-    int(TensorProto.DataType.Value(name))
-    for name in "FLOAT FLOAT INT64 DOUBLE INT32 FLOAT16 BOOL INT8 UINT8".split()
+PREFERRED: tuple[int, ...] = (
+    *[TensorProto.FLOAT] * 2,
+    TensorProto.INT64,
+    TensorProto.DOUBLE,
+    TensorProto.INT32,
+    TensorProto.FLOAT16,
+    TensorProto.BOOL,
+    TensorProto.INT8,
+    TensorProto.UINT8,
 )
 """Element types for operands whose operator does not take the type that the instance is about."""
 
@@ -143,10 +149,10 @@ class Site:
         arg = self.argument(index)
         if arg is None:
             return self._make_rest(index - len(self._fixed), wish)
-        if isinstance(arg, Leaf) and arg.optional and not self.is_bound(index):
-            if not required and self.draw.chance(ABSENT_CHANCE):
-                self.grower.bindings[arg.name] = None
-                return None
+        may_lack = isinstance(arg, Leaf) and arg.optional and not self.is_bound(index) and not required
+        if may_lack and self.draw.chance(ABSENT_CHANCE):
+            self.grower.bindings[arg.name] = None
+            return None
         return self.grower.grow(arg, wish)
 
     def _make_rest(self, position: int, wish: Wish) -> Operand | None:

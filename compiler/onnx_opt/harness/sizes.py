@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from onnx_opt.harness.draw import Dims, Draw, sprinkled
-from onnx_opt.harness.sketch import RUNTIME, Sketch, Unfit
+from onnx_opt.harness.sketch import RUNTIME, Sketch, Unfit, elem_type_of
 from onnx_opt.validate.run import CannotLoad, Rejected, Session, Unreadable
 from onnx_opt.validate.source import Source
 
@@ -25,7 +25,7 @@ CANDIDATE_LIMIT = 6
 OTHER_SIZES = (1, 1, 1, 2, 3, 5, 7)
 EMPTY_CHANCE = 0.06
 WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
-"""Operators with a kernel. ONNX Runtime's convolution never ends where there are no channels, or the kernel is empty."""
+"""Operators with a kernel. ONNX Runtime's convolution never ends where there are no channels, or no kernel."""
 SPECIAL_CHANCE = 0.6
 STATIC_CHANCE = 0.45
 UNNAMED_CHANCE = 0.15
@@ -130,10 +130,10 @@ def declare(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], sizes: Siz
                 dim.dim_param = symbol
 
 
-def declare_outputs(model: onnx.ModelProto, results: Iterable[np.ndarray], elem_types: Iterable[int], static: bool) -> None:
+def declare_outputs(model: onnx.ModelProto, results: Iterable[np.ndarray], static: bool) -> None:
     """Write the types of the outputs into the model; their dims only where nothing is dynamic."""
-    for info, result, elem_type in zip(model.graph.output, results, elem_types, strict=True):
-        info.type.tensor_type.elem_type = elem_type
+    for info, result in zip(model.graph.output, results, strict=True):
+        info.type.tensor_type.elem_type = elem_type_of(result)
         info.type.tensor_type.shape.SetInParent()
         for size in result.shape:
             dim = info.type.tensor_type.shape.dim.add()

@@ -1,4 +1,4 @@
-"""A model while it is made: nodes, constants and graph inputs, each value with what it holds at the sizes of the moment.
+"""A model while it is made: nodes, constants and graph inputs, each value with what it holds at the present sizes.
 
 ONNX Runtime computes every node as it is added, so whoever chooses the next operand knows dims, dtype and contents of
 the others, and a node that ONNX Runtime rejects is noticed where it is made.
@@ -21,6 +21,7 @@ from onnx_opt.validate.source import Source
 
 IR_VERSION = 10
 RUNTIME = Runtime(threads=1)
+CONDITION, BRANCHES = "condition", ("then", "else")
 NODE_LIMIT = 300
 """Nodes that are tried for one instance before it is given up."""
 
@@ -60,6 +61,8 @@ class Sketch:
     """What every value holds."""
     as_nodes: set[str] = field(default_factory=set)
     """Constants that are results of Constant nodes instead of initializers."""
+    branch_from: int | None = None
+    """The first of the nodes that run in the branches of an If; those before it are outside."""
     counter: list[int] = field(default_factory=lambda: [0])
 
     def snapshot(self) -> Sketch:
@@ -133,7 +136,23 @@ class Sketch:
             if name in self.as_nodes
         ]
         feed = self.inputs | {name: self.constants[name] for name in self.constants if name in self.overridable}
-        return assemble([*made, *self.nodes], self.version, feed, constants, self.outputs)
+        nodes = self.nodes if self.branch_from is None else self._branched(self.branch_from)
+        return assemble([*made, *nodes], self.version, feed, constants, self.outputs)
+
+    def _branched(self, first: int) -> list[onnx.NodeProto]:
+        """The nodes from `first` on in an If, both of whose branches are the same."""
+        outside, inside = self.nodes[:first], self.nodes[first:]
+        names = {name for node in inside for name in node.output}
+        results = [name for name in self.outputs if name in names]
+        graphs = {}
+        for branch in BRANCHES:
+            renamed = {name: f"{name}_{branch}" for name in names}
+            nodes = [_renamed(node, renamed, f"_{branch}") for node in inside]
+            infos = [
+                helper.make_tensor_value_info(renamed[name], elem_type_of(self.arrays[name]), None) for name in results
+            ]
+            graphs[f"{branch}_branch"] = helper.make_graph(nodes, branch, [], infos)
+        return [*outside, helper.make_node("If", [CONDITION], results, name="branches", **graphs)]
 
 
 def assemble(
@@ -164,6 +183,15 @@ def run(model: onnx.ModelProto, feeds: Sequence[Mapping[str, np.ndarray]]) -> li
             return [session.run(feed) for feed in feeds]
     except (CannotLoad, Rejected, Unreadable) as error:
         raise Unfit(f"ONNX Runtime: {error}") from error
+
+
+def _renamed(node: onnx.NodeProto, names: Mapping[str, str], suffix: str) -> onnx.NodeProto:
+    other = onnx.NodeProto()
+    other.CopyFrom(node)
+    other.name += suffix
+    other.input[:] = [names.get(name, name) for name in node.input]
+    other.output[:] = [names.get(name, name) for name in node.output]
+    return other
 
 
 def elem_type_of(array: np.ndarray) -> int:

@@ -13,8 +13,8 @@ from onnx import helper
 from onnx_opt import schemas
 from onnx_opt.harness.draw import Dims, Draw, exactly, ordinary
 from onnx_opt.harness.samplers.elementwise import broadcast
-from onnx_opt.harness.sketch import Operand, Sketch, Unfit
 from onnx_opt.harness.site import plain
+from onnx_opt.harness.sketch import BRANCHES, CONDITION, Operand, Sketch, Unfit
 
 
 @dataclass
@@ -34,6 +34,11 @@ class Subject:
         """The nodes of the pattern, the root last."""
         values = {*self.interior, *self.root}
         return [node for node in self.sketch.nodes if values.intersection(node.output)]
+
+    def kept_nodes(self) -> frozenset[str]:
+        """The names of the nodes that have other readers, as they are in the branches of an If too."""
+        suffixes = ("",) if self.sketch.branch_from is None else ("", *(f"_{branch}" for branch in BRANCHES))
+        return frozenset(name + suffix for name in self.kept for suffix in suffixes)
 
     def pattern_constants(self) -> list[str]:
         """Constants that the nodes of the pattern read."""
@@ -221,13 +226,21 @@ def result_goes_on(subject: Subject, draw: Draw) -> None:
     sketch.outputs.append(user.name)
 
 
+def in_a_branch(subject: Subject, draw: Draw) -> None:
+    """The instance, or the last nodes of it, are in the branches of an If."""
+    sketch = subject.sketch
+    sketch.inputs[CONDITION] = np.array(True)
+    sketch.fillers[CONDITION] = ordinary
+    sketch.branch_from = 0 if draw.chance(0.6) else draw.integer(0, len(sketch.nodes) - 1)
+
+
 def _pick(draw: Draw, choices: list[Any]) -> Any:
     if not choices:
         raise Unfit("nothing to vary")
     return draw.pick(choices)
 
 
-HARMLESS: tuple[Variation, ...] = (swapped_operands, result_goes_on, constant_has_other_user)
+HARMLESS: tuple[Variation, ...] = (swapped_operands, result_goes_on, constant_has_other_user, in_a_branch)
 """Variations under which most rules apply."""
 NEAR_MISSES: tuple[Variation, ...] = (
     extra_user,

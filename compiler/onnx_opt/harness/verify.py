@@ -21,9 +21,9 @@ def verify(rule: Rule, *, seed: int = 0, instances: int = 50, most_failures: int
     """Try `rule` on that many random models that contain its pattern, or nearly so.
 
     The rule is applied by the driver, for every target that it can tell apart; the result must be a valid model that
-    gives the same names, element types, shapes and values (to the bit for an exact rule), for static and dynamic sizes,
-    and with NaN, infinities and signed zeros among the inputs. Instance `i` depends on `seed + i` alone. Stops early after
-    `most_failures`. Raises `MissingRuntimeError` without ONNX Runtime.
+    gives the same names, element types, shapes and values (to the bit for an exact rule), for static and dynamic
+    sizes, and with NaN, infinities and signed zeros among the inputs. Instance `i` depends on `seed + i` alone. Stops
+    early after `most_failures`. Raises `MissingRuntimeError` without ONNX Runtime.
     """
     import_runtime()
     report = HarnessReport(rule, seed)

@@ -41,6 +41,8 @@ class _Rewriter:
             site: {index: region.tensor_of[site.node.inputs[index]] for index in site.placed.operands}
             for site in self.changed
         }
+        self.moved = Origin.merge(rule, [node.origin for tensor in region.tensors for node in tensor.transposes])
+        """Where a Transpose comes from that stands where there was none: all of the region's had a part in it."""
         self.remaining: list[Node] = []
 
     def run(self) -> None:
@@ -145,8 +147,8 @@ class _Rewriter:
             return found
         base = self.stored[tensor, 1 - form]
         before = base.producer.next if base.producer is not None and base.graph is self.graph else self.graph.head
-        sources = list(tensor.transposes) or ([base.producer] if base.producer is not None else [])
-        origin = Origin.merge(self.rule, [node.origin for node in sources])
+        own = [node.origin for node in tensor.transposes]
+        origin = Origin.merge(self.rule, own or [self.moved])
         value = self._transpose(base, tensor.perm_from(1 - form), before, origin)
         assert value.producer is not None
         self.remaining.append(value.producer)

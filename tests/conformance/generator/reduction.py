@@ -193,7 +193,7 @@ def expression(scope: Scope) -> Val:
     again = type(node)()
     again.CopyFrom(node)
     again.output[0] = scope.fresh()
-    if draw.chance(0.2):
+    if draw.chance(0.2) and node.op_type not in ("Div", "Mod"):
         again.input[:] = draw.shuffled(list(again.input))
     elif again.attribute and draw.chance(0.25):
         del again.attribute[draw.integer(0, len(again.attribute) - 1)]

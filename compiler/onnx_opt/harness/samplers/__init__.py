@@ -2,7 +2,7 @@
 
 A sampler is a function of a `Site`; it makes operands with `site.operand` and sets attributes with `site.attr`. It may
 rely on the dims of operands that it made, never on having been granted what it wished for: the pattern may say how an
-operand is computed. Whether the choices are any good, ONNX Runtime says. A package with its own operators adds samplers:
+operand is computed. Whether the choices are any good, ONNX Runtime says. A package with its own operators adds its own:
 
     from onnx_opt.harness import sampler
 

@@ -135,8 +135,9 @@ def gather(site: Site) -> None:
     if not x.dims or not all(x.dims):
         raise Unfit("nothing to gather from")
     axis = axis_of(site, len(x.dims))
-    if wanted is not None and wanted.size == 1 and x.array.ndim == 1 and (hits := np.flatnonzero(x.array == wanted.item())).size:
-        site.operand(1, array=np.full(wanted.shape, draw.pick(hits.tolist())), side=True)
+    if wanted is not None and wanted.size == 1 and x.array.ndim == 1:
+        places = np.flatnonzero(x.array == wanted.item()).tolist() or [0]
+        site.operand(1, array=np.full(wanted.shape, draw.pick(places)), side=True)
         return
     size = x.dims[axis]
     site.operand(1, draw.pick([(), (), (1,), (2,), (2, 2)]), filler=below(size, negative=site.version >= 11))
@@ -156,7 +157,7 @@ def pad(site: Site) -> None:
     x = site.operand(0, site.wish.dims or draw.dims(draw.pick([2, 3, 4, 4])))
     rank = len(x.dims)
     axes = list(range(rank))
-    if 3 < site.count:
+    if site.count > 3:
         chosen = sorted(draw.shuffled(axes)[: draw.integer(1, rank)]) if rank else []
         listed = site.optional(3, array=np.array(chosen, np.int64), elem_type=TensorProto.INT64)
         axes = chosen if listed is not None else axes

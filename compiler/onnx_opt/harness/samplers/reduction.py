@@ -30,7 +30,7 @@ def reduce(site: Site) -> None:
         axes = [len(x.dims) - 1]
     if site.version >= 11 and draw.chance(0.3):
         axes = [axis - len(x.dims) for axis in axes]
-    if site.count > 1 or site.takes("axes") and draw.chance(0.85):
+    if site.count > 1 or (site.takes("axes") and draw.chance(0.85)):
         int_list(site, 1, "axes", list(site.decided("axes", axes)))
 
 

@@ -21,7 +21,7 @@ COMPUTED_CHANCE = 0.6
 
 
 def shape_operand(site: Site, index: int, wanted: Sequence[int], source: Operand) -> Operand:
-    """Operand `index` with the elements `wanted`: where it may be anything, often computed from the dims of `source`."""
+    """Operand `index` with the elements `wanted`; where it may be anything, often computed from `source`'s dims."""
     if site.is_free(index) and site.draw.chance(COMPUTED_CHANCE):
         return site.place(index, shape_chain(site.sketch, site.draw, wanted, source))
     return site.operand(index, array=np.array(wanted, np.int64), elem_type=TensorProto.INT64, side=True)
