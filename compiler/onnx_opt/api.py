@@ -125,7 +125,7 @@ def optimize(
     """
     pipeline = Pipeline.preset(level) if passes is None else Pipeline.of(passes)
     found = target if isinstance(target, Target) else find_target(target)
-    compilation = Compilation(Input.of(model), pipeline, found, dims or {}, shapes or {}, metadata)
+    compilation = Compilation(Input.of(model), pipeline, found, dims or {}, shapes or {}, metadata, not strict)
     job = _Job(compilation, progress or (lambda what, done, total: None))
     if not validate:
         return job.result(job.build(instruments))
@@ -203,6 +203,7 @@ class _Job:
             runs=self.timing.totals(),
             seconds=self.seconds,
         )
+        report.warnings += dict.fromkeys(build.journal.failures)
         if proof is not None:
             report.add_verdict(proof.verdict, proof.faults, proof.warnings)
             if self.compilation.wished.items:

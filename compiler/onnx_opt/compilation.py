@@ -101,6 +101,8 @@ class Compilation:
     shapes: Shapes = field(default_factory=dict)
     metadata: bool = False
     """Write where each node comes from into the model."""
+    tolerant: bool = False
+    """Leave out a pass that fails."""
 
     def original(self) -> Graph:
         """The model as it was given, checked, and with the sizes that were asked for."""
@@ -143,7 +145,7 @@ class Compilation:
 
     def _run(self, graph: Graph, pipeline: Pipeline, journal: Journal, instruments: Sequence[Instrument] = ()) -> Build:
         try:
-            pipeline.run(graph, PassContext(self.target, journal), instruments)
+            pipeline.run(graph, PassContext(self.target, journal, tolerant=self.tolerant), instruments)
         except OnnxOptError as error:
             error.locate(self.source.path)
             raise

@@ -67,6 +67,8 @@ class Journal:
     rewrites: list[Rewrite] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)
     """The key of every admitted rewrite; its position is the rewrite's running number."""
+    failures: list[str] = field(default_factory=list)
+    """A line on each pass that failed, was undone, and was left out."""
     _declines: dict[Origin, dict[tuple[str, str], str]] = field(default_factory=dict)
 
     @property

@@ -76,6 +76,8 @@ class PassContext:
     target: Target = PORTABLE
     journal: Journal = field(default_factory=Journal)
     pass_name: str = ""
+    tolerant: bool = False
+    """Leave out an installed pass that fails instead of ending the run; the journal says so."""
     report_progress: Callable[[int, int], object] | None = None
 
     def admit(self, rule: str, node: Node) -> bool:

@@ -26,6 +26,8 @@ class Run:
     instruments: Sequence[Instrument] = ()
     settled: dict[str, int] = field(default_factory=dict)
     """The revision of the model at which a pass, as pipeline text, found nothing to do."""
+    broken: set[str] = field(default_factory=set)
+    """Passes that failed and are left out from then on."""
 
     def run(self, items: Sequence[Item]) -> None:
         """Run `items` in order. Raises PassError where a pass fails, and takes back what that one did."""
@@ -48,6 +50,8 @@ class Run:
 
     def _run_unless_settled(self, pass_: Pass) -> None:
         """A pass that found nothing to do finds nothing in the same graph again."""
+        if pass_.name in self.broken:
+            return
         text, revision, progress = spell_item(pass_), self.graph.model.revision, self._progress()
         if self.settled.get(text) == revision:
             return
@@ -78,5 +82,9 @@ class Run:
             raise
         except Exception as error:  # whatever a pass does wrong is undone and reported as that pass's failure
             reason = f"pass '{pass_.name}' failed and was undone: {type(error).__name__}: {error}"
-            remedy = None if is_user_pass(pass_.name) else f"--no-{pass_.name} leaves it out"
-            raise PassError(reason, path=path, remedy=remedy) from error
+            is_users = is_user_pass(pass_.name)
+            if self.context.tolerant and not is_users:
+                self.context.journal.failures.append(reason)
+                self.broken.add(pass_.name)
+                return
+            raise PassError(reason, path=path, remedy=None if is_users else f"--no-{pass_.name} leaves it out") from error

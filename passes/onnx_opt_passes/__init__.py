@@ -4,6 +4,7 @@ from onnx_opt_passes.cleanup import Cleanup
 from onnx_opt_passes.fold import Fold
 from onnx_opt_passes.fuse_conv_bn_relu import FuseConvBnRelu
 from onnx_opt_passes.layout import Layout
+from onnx_opt_passes.nchw_io import NchwIo
 from onnx_opt_passes.strip_custom_ops import StripCustomOps
 
-PASSES = [StripCustomOps, Fold, Cleanup, FuseConvBnRelu, Layout]
+PASSES = [StripCustomOps, Fold, Cleanup, FuseConvBnRelu, Layout, NchwIo]

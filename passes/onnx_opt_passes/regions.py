@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_opt.analysis import FactConflict
-from onnx_opt.ir import Graph, Node, Origin, order
+from onnx_opt.ir import Graph, Origin, order
 from onnx_opt.layout.apply import apply
 from onnx_opt.layout.behaviour import Refused
 from onnx_opt.layout.choice import choose, why_transposed
-from onnx_opt.layout.perms import is_identity, perm_of
-from onnx_opt.layout.region import Region
+from onnx_opt.layout.perms import perm_of
+from onnx_opt.layout.region import Region, regions
 from onnx_opt.layout.weigh import Weights
 
 if TYPE_CHECKING:
@@ -36,35 +36,20 @@ def solve(graph: Graph, context: PassContext) -> int:
 
 
 def _solve_graph(graph: Graph, weights: Weights, context: PassContext) -> int:
-    changed = 0
-    done: set[Node] = set()
-    for node in list(graph):
-        if not node.alive or node in done or not _moves(node):
-            continue
-        region = Region(graph, node)
-        done.update(inside for tensor in region.tensors for inside in tensor.transposes)
-        if _improve(region, node, weights, context):
-            changed += 1
-            done.update(inside for tensor in region.tensors for inside in tensor.transposes)
-    return changed
+    return sum(_improve(region, weights, context) for region in regions(graph))
 
 
-def _moves(node: Node) -> bool:
-    perm = perm_of(node)
-    return perm is not None and not is_identity(perm) and node.inputs[0].constant is None
-
-
-def _improve(region: Region, seed: Node, weights: Weights, context: PassContext) -> bool:
+def _improve(region: Region, weights: Weights, context: PassContext) -> bool:
     """Rewrite a region if that costs less; as a whole or not at all."""
-    choice = choose(region, weights)
+    choice, seed = choose(region, weights), region.seed
     if not choice.is_better or not context.admit(RULE, seed):
         return False
-    model = region.graph.model
     concerned = [site.node for site, form in choice.forms.items() if form != site.form]
     concerned += [node for tensor in region.tensors for node in tensor.transposes]
     names = [node.label() for node in concerned]
     origin = Origin.merge(RULE, [node.origin for node in concerned])
     results = [value.name for node in concerned for value in node.outputs if value.name]
+    model = region.graph.model
     try:
         with model.transaction():
             apply(region, choice.forms, RULE)
@@ -79,22 +64,12 @@ def _improve(region: Region, seed: Node, weights: Weights, context: PassContext)
 def explain(graph: Graph, context: PassContext) -> None:
     """Record for every Transpose that is left why it is."""
     weights = Weights(graph.model.graph.inputs)
-    done: set[Node] = set()
     for inner in graph.model.all_graphs():
         for node in inner:
-            if node in done or node.op != "Transpose" or node.domain:
-                continue
-            if perm_of(node) is None:
+            if node.op == "Transpose" and not node.domain and perm_of(node) is None:
                 context.declined(RULE, node, "the rank of the operand is unknown")
-            elif _moves(node):
-                done.update(_explain_region(Region(inner, node), weights, context))
-
-
-def _explain_region(region: Region, weights: Weights, context: PassContext) -> list[Node]:
-    forms = choose(region, weights).forms
-    explained = []
-    for tensor in region.tensors:
-        for node in tensor.transposes:
-            context.declined(RULE, node, why_transposed(tensor, region, forms))
-            explained.append(node)
-    return explained
+        for region in regions(inner):
+            forms = choose(region, weights).forms
+            for tensor in region.tensors:
+                for node in tensor.transposes:
+                    context.declined(RULE, node, why_transposed(tensor, region, forms))

@@ -129,7 +129,15 @@ def test_between_transposes(name, dynamic):
 
 def _needs_sizes(name: str) -> bool:
     """Whether the case itself holds constants of every size of its operand."""
-    return name in {"Where", "Max of three", "Concat", "Expand", "GatherElements", "MatMul of many", "Reshape and back"} or (
+    return name in {
+        "Where",
+        "Max of three",
+        "Concat",
+        "Expand",
+        "GatherElements",
+        "MatMul of many",
+        "Reshape and back",
+    } or (
         name in {"Add a vector", "MatMul", "LayerNormalization", "PRelu", "Mul by a column", "Quantized per axis"}
         or name.endswith("Normalization")
     )
@@ -181,7 +189,9 @@ def test_views_that_mix_dims_stay():
     net.output(net.op("Relu", y))
     result, context = optimized(net.model())
     assert count(result, "Transpose") == 1
-    assert any("splits or merges dims" in text for found in context.journal._declines.values() for text in found.values())
+    assert any(
+        "splits or merges dims" in text for found in context.journal._declines.values() for text in found.values()
+    )
 
 
 def test_flatten_becomes_a_reshape_where_only_dims_of_one_move():

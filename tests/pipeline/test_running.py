@@ -86,6 +86,16 @@ def test_a_pass_that_fails_is_undone(graph: Graph) -> None:
     assert len(before) > len(to_bytes(graph))
 
 
+def test_a_tolerant_run_goes_on_without_the_pass_that_failed(graph: Graph) -> None:
+    def fail(graph: Graph, context: PassContext) -> None:
+        raise KeyError("something")
+
+    context = PassContext(tolerant=True)
+    Pipeline((Call(fail), Cancel(), Call(fail))).run(graph, context)
+    assert ops(graph) == ["Relu"]
+    assert context.journal.failures == ["pass 'call' failed and was undone: KeyError: 'something'"]
+
+
 def test_errors_of_a_pass_keep_their_kind(graph: Graph) -> None:
     def refuse(graph: Graph, context: PassContext) -> None:
         raise UsageError("not like this")

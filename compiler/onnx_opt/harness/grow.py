@@ -12,7 +12,7 @@ from onnx_opt.harness.draw import Draw
 from onnx_opt.harness.samplers import sampler_of
 from onnx_opt.harness.site import Site, Wish
 from onnx_opt.harness.sketch import Operand, Sketch, Unfit
-from onnx_opt.rewrite.pattern import AnyOf, Call, Leaf, Result
+from onnx_opt.rewrite.pattern import AnyOf, Call, Head, Leaf, Result
 from onnx_opt.types import numpy_dtype
 
 ATTEMPTS = 6
@@ -124,17 +124,11 @@ class Grower:
         self.last = results
         return results
 
-    def _heads(self, call: Call) -> list[tuple[str, str]]:
-        heads = [(domain, op) for domain, op in call.heads if self._exists(op, domain)]
+    def _heads(self, call: Call) -> list[Head]:
+        heads = [head for head in call.heads if exists(head, self.sketch.version)]
         if not heads:
             raise Unfit(f"{call.heads[0][1]} is not in operator set {self.sketch.version}")
         return heads
-
-    def _exists(self, op: str, domain: str) -> bool:
-        if domain:
-            return True
-        schema = schemas.schema(op, domain, self.sketch.version)
-        return schema is not None and not schema.deprecated
 
     # -- taking back ---------------------------------------------------------------------------------------------------
 
@@ -145,6 +139,23 @@ class Grower:
         sketch, bindings, matched, interior = state
         self.sketch.restore(sketch)
         self.bindings, self.matched, self.interior = copy(bindings), copy(matched), copy(interior)
+
+
+def exists(head: Head, version: int) -> bool:
+    """Whether the standard domain has an operator at `version`; those of other domains are taken to exist."""
+    domain, op = head
+    schema = schemas.schema(op, domain, version)
+    return bool(domain) or (schema is not None and not schema.deprecated)
+
+
+def fits_version(pattern: Any, version: int) -> bool:
+    """Whether the operators of a pattern exist at `version`."""
+    if isinstance(pattern, AnyOf):
+        return any(fits_version(inner, version) for inner in pattern.patterns)
+    call = pattern.call if isinstance(pattern, Result) else pattern
+    if not isinstance(call, Call):
+        return True
+    return any(exists(head, version) for head in call.heads) and all(fits_version(arg, version) for arg in call.args)
 
 
 def _results_needed(pattern: Any) -> dict[int, int]:

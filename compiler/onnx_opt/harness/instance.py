@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto
 
 from onnx_opt.harness.draw import Draw
-from onnx_opt.harness.grow import Grower
+from onnx_opt.harness.grow import Grower, fits_version
 from onnx_opt.harness.sizes import Feed, choose_sizes, declare, declare_outputs, make_feeds
 from onnx_opt.harness.sketch import Unfit, run
 from onnx_opt.harness.vary import HARMLESS, NEAR_MISSES, Subject
@@ -74,12 +74,13 @@ def _vary(variations: tuple[Any, ...], subject: Subject, draw: Draw) -> str:
 def _version(rule: Rule, draw: Draw, near_miss: bool) -> tuple[int, bool]:
     of_other_domain = any(domain for domain, _ in rule.heads)
     first, last = (OLDEST, NEWEST) if rule.opsets is None or of_other_domain else rule.opsets
-    inside = [version for version in range(OLDEST, NEWEST + 1) if first <= version <= last]
-    outside = [version for version in range(OLDEST, NEWEST + 1) if version not in inside]
+    versions = [version for version in range(OLDEST, NEWEST + 1) if fits_version(rule.pattern, version)]
+    inside = [version for version in versions if first <= version <= last]
+    outside = [version for version in versions if version not in inside]
     if outside and near_miss and draw.chance(OTHER_VERSION_CHANCE):
         return draw.pick(outside), False
     if not inside:
-        raise Unfit(f"the rule is for no operator set from {OLDEST} to {NEWEST}")
+        raise Unfit(f"no operator set from {OLDEST} to {NEWEST} has the pattern's operators and is one of the rule's")
     return draw.pick(inside), True
 
 

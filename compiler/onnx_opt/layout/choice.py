@@ -62,12 +62,12 @@ def weight_of(tensor: Tensor, weights: Weights) -> Weight:
 
 def _preferred_forms(region: Region) -> dict[Site, int]:
     """For each site the form in which the first of its operands comes from something fixed."""
-    votes = region.channels_first
+    wanted = region.preferred_form
     found: dict[Site, int] = {}
     for site in region.sites.values():
         path: dict[Site, None] = {}
         here: Site | None = site
-        form = site.form if votes[0] == votes[1] else votes.index(max(votes))
+        form = site.form if wanted is None else wanted
         while here is not None and here not in path:
             if here in found:
                 form = found[here]

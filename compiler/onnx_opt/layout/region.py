@@ -8,6 +8,7 @@ other form to their other tensors, and so on. What can't is fixed, with the reas
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node, Value
 
 RETRANSPOSING = Retransposing()
+
+
+def regions(graph: Graph) -> Iterator[Region]:
+    """A region for each Transpose that moves something, but for those that an earlier one holds. Regions may be
+    rewritten while they are iterated over."""
+    seen: set[Node] = set()
+    for node in list(graph):
+        if not node.alive or node in seen:
+            continue
+        perm = perm_of(node)
+        if perm is None or is_identity(perm) or node.inputs[0].constant is not None:
+            continue
+        region = Region(graph, node)
+        seen.update(inside for tensor in region.tensors for inside in tensor.transposes)
+        yield region
 
 
 @dataclass(eq=False)
@@ -53,6 +69,7 @@ class Region:
 
     def __init__(self, graph: Graph, seed: Node):
         self.graph = graph
+        self.seed = seed
         self.tensors: list[Tensor] = []
         self.sites: dict[Node, Site] = {}
         self.fixed: dict[Node, str] = {}
@@ -65,6 +82,12 @@ class Region:
         self._add_tensor(seed.inputs[0], perm, 0)
         while self._queue:
             self._grow(self._queue.popleft())
+
+    @property
+    def preferred_form(self) -> int | None:
+        """The form in which most operators want it that are bound to channels first; None where there are none."""
+        votes = self.channels_first
+        return None if votes[0] == votes[1] else votes.index(max(votes))
 
     def form(self, value: Value) -> int:
         """The form in which the model has a value."""

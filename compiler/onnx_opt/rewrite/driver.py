@@ -85,6 +85,12 @@ class Driver:
         except FactConflict as conflict:
             self.context.declined(each.name, node, f"the rule would change what it replaces: {conflict}")
             return False
+        except Exception as error:
+            if not self.context.tolerant:
+                raise
+            self.context.journal.failures.append(f"rule {each.name} failed at a node: {type(error).__name__}: {error}")
+            self.context.declined(each.name, node, f"the rule failed: {error}")
+            return False
         return True
 
     def _replace(self, each: Rule, node: Node, match: Match, replacement: object) -> None:

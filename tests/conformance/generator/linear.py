@@ -36,6 +36,8 @@ def divisors(number: int) -> list[int]:
 def window(draw: Draw, x: Val) -> dict[str, object]:
     """Attributes of a sliding window, the kernel's size included."""
     spatial = x.rank - 2
+    if spatial < 1:
+        raise Refused("no image")
     kernel = [draw.pick([1, 1, 2, 3]) for _ in range(spatial)]
     attrs: dict[str, object] = {"kernel_shape": kernel}
     if draw.chance(0.3):
@@ -137,7 +139,7 @@ def _multiplies(one: Val, two: Val) -> bool:
 def batch_normalization(scope: Scope, x: Val | None = None) -> object:
     """In inference mode, mostly; all outputs in training."""
     draw = scope.draw
-    x = x or image(scope) if draw.chance(0.9) else scope.floating(rank=2, wide=True)
+    x = x or (image(scope) if draw.chance(0.9) else scope.floating(rank=2, wide=True))
     count = x.dims[1]
     if count is None:
         raise Refused("channels of unknown number")

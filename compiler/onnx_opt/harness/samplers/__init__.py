@@ -12,7 +12,16 @@ operand is computed. Whether the choices are any good, ONNX Runtime says. A pack
         site.attr("axis", site.draw.integer(0, len(x.dims) - 1))
 """
 
-from onnx_opt.harness.samplers import elementwise, linear, movement, normalization, reduction, shapes, windows
+from onnx_opt.harness.samplers import (
+    elementwise,
+    linear,
+    movement,
+    normalization,
+    recurrent,
+    reduction,
+    shapes,
+    windows,
+)
 from onnx_opt.harness.samplers.registry import Sampler, sampler, sampler_of
 
 __all__ = [
@@ -21,6 +30,7 @@ __all__ = [
     "linear",
     "movement",
     "normalization",
+    "recurrent",
     "reduction",
     "sampler",
     "sampler_of",

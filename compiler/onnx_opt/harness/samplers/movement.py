@@ -217,6 +217,36 @@ def _resize_operands(site: Site, x: Operand, factors: np.ndarray) -> None:
     site.optional(2, array=factors, elem_type=TensorProto.FLOAT, required=True)
 
 
+@sampler("GatherND")
+def gather_nd(site: Site) -> None:
+    x = site.operand(0, site.draw.dims(site.draw.integer(1, 3)))
+    depth = site.draw.integer(1, max(len(x.dims), 1))
+    site.operand(1, (site.draw.size(), depth), filler=below(min(x.dims[:depth], default=1)))
+
+
+@sampler("ScatterND")
+def scatter_nd(site: Site) -> None:
+    """Rows (or elements) of distinct positions."""
+    draw = site.draw
+    x = site.operand(0, site.wish.dims or draw.dims(draw.integer(1, 3)))
+    if not x.dims:
+        raise Unfit("a scalar has no rows")
+    rows = np.array(draw.shuffled(range(x.dims[0]))[: draw.integer(1, x.dims[0])])
+    indices = site.operand(1, array=rows.reshape(-1, 1), elem_type=TensorProto.INT64)
+    site.operand(2, (*indices.dims[:-1], *x.dims[1:]), side=False)
+
+
+@sampler("ScatterElements")
+def scatter_elements(site: Site) -> None:
+    """Distinct positions along the axis."""
+    draw = site.draw
+    x = site.operand(0, site.wish.dims or draw.dims(draw.integer(1, 2)))
+    axis = axis_of(site, len(x.dims))
+    order = np.array(draw.shuffled(range(x.dims[axis]))).reshape([-1 if a == axis else 1 for a in range(len(x.dims))])
+    indices = site.operand(1, array=np.broadcast_to(order, x.dims), elem_type=TensorProto.INT64)
+    site.operand(2, indices.dims, side=False)
+
+
 @sampler("OneHot")
 def one_hot(site: Site) -> None:
     depth = site.draw.integer(2, 4)

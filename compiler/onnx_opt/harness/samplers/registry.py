@@ -42,6 +42,12 @@ def same_shape(site: Site) -> None:
     guess_attributes(site)
 
 
+@sampler("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+def random(site: Site) -> None:
+    """What differs in every run cannot be compared."""
+    raise Unfit(f"{site.op} is random")
+
+
 def guess_attributes(site: Site) -> None:
     """Numbers for the attributes that the pattern names, that the operator needs, and some others."""
     for name, attribute in site.schema.attributes.items() if site.schema is not None else ():
