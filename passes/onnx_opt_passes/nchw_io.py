@@ -1,7 +1,7 @@
 """The `nchw-io` pass: a channels-first network gets channels-first inputs and outputs.
 
-It changes the interface on purpose, so it comes first and the rest is proven against what it leaves. By itself it only puts a
-Transpose behind each input and before each output; `layout` then finds that they cancel those of the network.
+It changes the interface on purpose, so it comes first and the rest is proven against what it leaves. By itself it only
+puts a Transpose behind each input and before each output; `layout` then finds that they cancel those of the network.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class NchwIo(Pass):
         inputs: dict[Value, Perm] = {}
         outputs: dict[Value, Perm] = {}
         for region in regions(main):
+            if region.preferred_form is None:
+                continue
             for tensor in region.tensors:
                 for member, form in tensor.members.items():
                     perm = tensor.perm_from(form)

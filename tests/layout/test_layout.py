@@ -234,8 +234,8 @@ def test_a_wrong_rewrite_is_found_by_its_region(monkeypatch):
         x = net.transpose(net.input(name, [2, 3, 4]), [0, 2, 1])
         net.output(net.transpose(net.op("Relu", x), [0, 2, 1]))
     model = net.model()
-    from onnx_opt.journal import Journal
     from onnx_opt.ir import load
+    from onnx_opt.journal import Journal
     from onnx_opt.passes import PassContext
     from onnx_opt.pipeline import Pipeline
 

@@ -36,7 +36,7 @@ def test_inputs_and_outputs_are_exchanged(dims):
     assert list(found) == list(before)
     image, mask, mean = found
     assert found[image] == [dims[0], 3, dims[1], dims[2]]
-    assert found[mask] == [dims[0], 4, dims[1], dims[2]]
+    assert found[mask] == [before[mask][axis] for axis in NCHW]
     assert found[mean] == [dims[0], 4]
     assert count(result.to_proto(), "Transpose") == 0
 

@@ -26,6 +26,8 @@ OTHER_SIZES = (1, 1, 1, 2, 3, 5, 7)
 EMPTY_CHANCE = 0.06
 WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
 """Operators with a kernel. ONNX Runtime's convolution never ends where there are no channels, or no kernel."""
+RECURRENT = ("RNN", "GRU", "LSTM")
+"""Operators that end the process where there are no time steps."""
 SPECIAL_CHANCE = 0.6
 STATIC_CHANCE = 0.45
 UNNAMED_CHANCE = 0.15
@@ -85,8 +87,11 @@ def _candidates(sketch: Sketch) -> list[tuple[Axis, ...]]:
 
 
 def _may_be_empty(sketch: Sketch, group: tuple[Axis, ...]) -> bool:
+    ops = {node.op_type for node in sketch.nodes}
+    if ops.intersection(RECURRENT):
+        return False
     batch = (next(iter(sketch.inputs)), 0)
-    return group == (batch,) or not any(node.op_type in WINDOWED for node in sketch.nodes)
+    return group == (batch,) or not ops.intersection(WINDOWED)
 
 
 def _runs(sketch: Sketch, session: Session, sizes: Sizes, run: Mapping[str, int], draw: Draw) -> bool:

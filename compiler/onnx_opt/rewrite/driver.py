@@ -88,8 +88,9 @@ class Driver:
         except Exception as error:
             if not self.context.tolerant:
                 raise
-            self.context.journal.failures.append(f"rule {each.name} failed at a node: {type(error).__name__}: {error}")
-            self.context.declined(each.name, node, f"the rule failed: {error}")
+            reason = f"rule {each.name} failed at node '{node.label()}': {type(error).__name__}: {error}"
+            self.context.journal.failures.append(reason)
+            self.context.declined(each.name, node, reason)
             return False
         return True
 

@@ -109,7 +109,7 @@ def nothing_moved(scope: Scope) -> Val:
     draw = scope.draw
     x = scope.pick(ANY, least=1)
     new = scope.plan.opset >= 13
-    near = draw.chance(0.25)
+    near = int(draw.chance(0.25))
     style = draw.pick(["reshape", "expand", "tile", "transpose", "slice", "concat", "pad", "gather", "split", "cast"])
     if style == "reshape":
         wanted = [0 if dim is None or draw.chance(0.5) else dim for dim in x.dims]
