@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def estimate_flops(node: Node) -> tuple[int, bool]:
     return 2 * _FLOPS[node.op](node, *sizes), guessed
 
 
+@lru_cache(maxsize=4096)
 def _at_one(dim: Any) -> int:
     """A dim with every symbol in it at 1, but no less than 1: a size such as n - 2 is not meant for that."""
     return dim if isinstance(dim, int) else max(int(dim.subs(dict.fromkeys(dim.free_symbols, 1))), 1)

@@ -20,7 +20,7 @@ class Layout(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> None:
         from onnx_opt.rewrite import apply_rules
-        from onnx_opt_passes import regions
+        from onnx_opt_passes.steps import regions
         from onnx_opt_rules import transposes
 
         for _ in range(regions.ROUNDS):

@@ -37,12 +37,18 @@ def require_swap(perm: Any, x: Value) -> None:
 # -- with another Transpose, or alone ----------------------------------------------------------------------------------
 
 
-@rule(op.Transpose(op.Transpose("x", perm="p"), perm="q"), shared=True, exact=True)
-def merge_transposes(x: Value, p: Any, q: Any) -> Any:
+@rule(op.Transpose(op.Transpose("x", perm="p").named("inner"), perm="q"), shared=True, exact=True)
+def merge_transposes(x: Value, p: Any, q: Any, inner: Node) -> Any:
     """Two transposes in a row are one, or none."""
     rank = len(p or q or ()) or x.rank
-    perm = compose(permutation(p, rank), permutation(q, rank))
-    return x if is_identity(perm) else op.Transpose(x, perm=perm)
+    first, then = permutation(p, rank), permutation(q, rank)
+    perm = compose(first, then)
+    if is_identity(perm):
+        return x
+    if x.dims is not None and len(inner.outputs[0].uses) > 1:
+        is_free = moves_nothing(then, [x.dims[axis] for axis in first])
+        require(not is_free or moves_nothing(perm, x.dims), "the second one only moves dims of size 1")
+    return op.Transpose(x, perm=perm)
 
 
 @rule(op.Transpose("x", perm="p"), shared=True, exact=True, opsets=(5, ANY_VERSION))

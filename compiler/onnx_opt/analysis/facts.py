@@ -137,7 +137,12 @@ class Facts:
             self.forget(*node.outputs)
 
     def became_constant(self, value: Value) -> None:
-        """A value that was the same in every run is an initializer now: what uses it may be known better."""
+        """A value that was the same in every run is an initializer now: what uses it may be known better.
+
+        Raises `FactConflict` where the elements are not what was proven of the value.
+        """
+        if value in self._types:
+            self._sharpen(value, leaves.type_of(self, value))
         self._drop(self._constants, value)
         self._drop(self._contents, value)
         self._stale.update(dict.fromkeys(_dependants(value)))

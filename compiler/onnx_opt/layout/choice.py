@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnx_opt.layout.behaviour import Retransposing
 from onnx_opt.layout.mincut import solve
 from onnx_opt.layout.perms import moves_nothing
 from onnx_opt.layout.problem import FIXED, Problem, Weight
@@ -86,6 +87,10 @@ def _preferred_forms(region: Region) -> dict[Site, int]:
 def _biases(site: Site, preferred: int, weights: Weights) -> tuple[Weight, Weight]:
     biases = [[0] * LEVELS, [0] * LEVELS]
     biases[1 - preferred][2] = 1
+    if isinstance(site.behaviour, Retransposing):
+        size = weights.bytes_of(site.node.inputs[0])
+        biases[site.form][0] += size * site.behaviour.moves(site.node)
+        biases[1 - site.form][0] += size * site.behaviour.moves(site.node, site.placed)
     for index, perm in site.placed.aligned.items():
         value = site.node.inputs[index]
         dims = (1,) * (len(perm) - len(value.dims or ())) + tuple(value.dims or ())

@@ -73,6 +73,8 @@ class Region:
         self.tensors: list[Tensor] = []
         self.sites: dict[Node, Site] = {}
         self.fixed: dict[Node, str] = {}
+        self.absorbing: set[Node] = set()
+        """Nodes that take an operand in either form at the same cost."""
         self.tensor_of: dict[Value, Tensor] = {}
         self.channels_first = [0, 0]
         """For each form, how many operators are bound to it that want the channels in dim 1."""
@@ -132,7 +134,9 @@ class Region:
     def _grow(self, tensor: Tensor) -> None:
         node = tensor.root.producer
         if node is not None and node.graph is self.graph:
-            tensor.producer = self._site(node, Slot(list(node.outputs).index(tensor.root), True), tensor.root)
+            index = list(node.outputs).index(tensor.root)
+            site = self._site(node, Slot(index, True), tensor.root)
+            tensor.producer = site if site is not None and index in site.placed.results else None
         for member, form in tensor.members.items():
             for user, index in list(member.uses):
                 if user in tensor.transposes:
@@ -144,15 +148,22 @@ class Region:
 
     def _read(self, tensor: Tensor, node: Node, index: int, member: Value, form: int) -> None:
         perm = tensor.perm_from(form)
-        behaviour = self._behaviour(node, perm)
-        if node not in self.sites and behaviour.absorbs(node, index, perm):
+        if self._is_indifferent(node) and self._behaviour(node).absorbs(node, index, perm):
+            self.absorbing.add(node)
             return
         site = self._site(node, Slot(index), member)
         if site is not None and index not in site.placed.operands:
             site = None  # the node may run in either form, but reads this operand in one
         tensor.readers.append((site, form))
 
-    def _behaviour(self, node: Node, perm: Perm) -> Behaviour:
+    def _is_indifferent(self, node: Node) -> bool:
+        """Whether what a node costs is independent of the form of its result."""
+        site = self.sites.get(node)
+        if site is None:
+            return True
+        return isinstance(site.behaviour, Retransposing) and site.behaviour.costs_the_same(node, site.placed)
+
+    def _behaviour(self, node: Node) -> Behaviour:
         return RETRANSPOSING if perm_of(node) is not None else behaviour_of(node)
 
     def _site(self, node: Node, slot: Slot, value: Value) -> Site | None:
@@ -160,7 +171,7 @@ class Region:
         if node in self.sites or node in self.fixed:
             return self.sites.get(node)
         form, perm = self.form(value), self.perm(value)
-        behaviour = self._behaviour(node, perm)
+        behaviour = self._behaviour(node)
         try:
             site = Site(node, behaviour, self._placed(node, behaviour, slot, perm), form)
             self._claim(site)
@@ -179,7 +190,12 @@ class Region:
             raise Refused(f"{node.op} depends on more than its operands")
         if any(value.pinned for value in node.outputs):
             raise Refused("something outside of the graph names its result")
-        return behaviour.place(node, slot, perm, self._wishes)
+        placed = behaviour.place(node, slot, perm, self._wishes)
+        if node in self.absorbing and not (
+            isinstance(behaviour, Retransposing) and behaviour.costs_the_same(node, placed)
+        ):
+            raise Refused("it takes its operand in either layout already")
+        return placed
 
     def _wishes(self, value: Value) -> list[Perm]:
         """By what a value is transposed next to it, or is stored in this region already."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx_opt import shapes
-from onnx_opt.layout.behaviour import Behaviour, Edit, Listed, Placed, Prefer, Slot, need
+from onnx_opt.layout.axes import Listed
+from onnx_opt.layout.behaviour import Behaviour, Edit, Placed, Prefer, Slot, need
 from onnx_opt.layout.perms import Perm, inverse, is_identity, permuted, restricted, widened
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_opt.layout.behaviour import TRAIT, Absorbing, Along, Behaviour, Fixed, Listed, PerAxis
+from onnx_opt.layout.axes import Along, Listed, PerAxis
+from onnx_opt.layout.behaviour import TRAIT, Absorbing, Behaviour, Fixed
 from onnx_opt.layout.perms import Perm
 from onnx_opt.layout.views import Contracting, Gathering, Inserting, Reducing, View
 from onnx_opt.traits import declare

@@ -14,6 +14,8 @@ from .scope import Refused, Scope, Val
 DEEPEST = 2
 NAMED_TYPES = 0.5
 """How often a function's attribute is passed by the call."""
+SCALAR: list[int | str | None] = []
+"""Marks inputs of a body that must be declared as scalars."""
 
 
 def grow(scope: Scope, count: int) -> None:
@@ -38,14 +40,15 @@ def graph_of(scope: Scope, outputs: list[Val], name: str, typed: bool = False) -
     graph = onnx.GraphProto(name=name)
     graph.node.extend(scope.nodes)
     graph.initializer.extend(scope.initializers)
-    for value, _ in scope.inputs:
-        graph.input.append(_typed(value) if typed else onnx.ValueInfoProto(name=value.name))
-    graph.output.extend(_typed(value) for value in outputs)
+    ranked = scope.draw.chance(0.85)
+    for value, dims in scope.inputs:
+        graph.input.append(_typed(value, ranked or dims is SCALAR) if typed else onnx.ValueInfoProto(name=value.name))
+    graph.output.extend(_typed(value, ranked) for value in outputs)
     return graph
 
 
-def _typed(value: Val) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(value.name, value.elem_type, None)
+def _typed(value: Val, ranked: bool) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(value.name, value.elem_type, [None] * value.rank if ranked else None)
 
 
 def own(scope: Scope, value: Val) -> Val:
@@ -103,11 +106,11 @@ def _results(scope: Scope, count: int) -> list[Val]:
     return scope.draw.shuffled(recent)[:count]
 
 
-def _fed(scope: Scope, values: tuple[object, ...]) -> Val:
+def _fed(scope: Scope, values: tuple[object, ...], dims: list[int | str | None] | None = None) -> Val:
     """An input of a body, with what it holds in the first round."""
     made = Val(scope.fresh(), values)
     scope.values.append(made)
-    scope.inputs.append((made, []))
+    scope.inputs.append((made, dims if dims is not None else []))
     return made
 
 
@@ -117,8 +120,8 @@ def loop(scope: Scope) -> object:
     draw = scope.draw
     worlds = scope.plan.worlds
     body = body_of(scope)
-    _fed(body, (np.asarray(0, np.int64),) * worlds)
-    going = _fed(body, (np.asarray(True),) * worlds)
+    _fed(body, (np.asarray(0, np.int64),) * worlds, SCALAR)
+    going = _fed(body, (np.asarray(True),) * worlds, SCALAR)
     initial = [scope.pick() for _ in range(draw.pick([0, 1, 1, 2]))]
     carried = [_fed(body, value.values) for value in initial]
     grow(body, draw.integer(1, 4))
@@ -181,7 +184,7 @@ class Function:
 REFERABLE = {onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT, onnx.AttributeProto.INTS}
 
 
-@sampler(0.6)
+@sampler(1.0)
 def new_function(scope: Scope) -> object:
     """Define a function and call it."""
     plan, draw = scope.plan, scope.draw
@@ -241,7 +244,7 @@ def _call(scope: Scope, name: str, operands: list[Val]) -> object:
     return scope.add(node)
 
 
-@sampler(0.8)
+@sampler(1.5)
 def call_again(scope: Scope) -> object:
     """Call a function that is there, from a function too."""
     if not scope.plan.functions:

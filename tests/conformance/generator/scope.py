@@ -193,7 +193,7 @@ class Scope:
 
     def const(self, array: np.ndarray | Sequence[int] | int, *, shared: bool = True) -> Val:
         """A constant: an initializer (one that is there already, a copy, one that may be overridden) or a node."""
-        array = np.asarray(array, np.int64) if not isinstance(array, np.ndarray) else array
+        array = np.asarray(array) if isinstance(array, np.ndarray | np.generic) else np.asarray(array, np.int64)
         if shared and self.draw.chance(0.35):
             twin = next((v for v in self.visible() if v.constant and _same_bits(v.values[0], array)), None)
             if twin is not None:
