@@ -151,6 +151,7 @@ class _Job:
         self.seconds: dict[str, float] = {}
         self.scratch: Any = None
 
+    @ir.gc_paused()
     def build(self, instruments: Sequence[Instrument]) -> Build:
         """Load the model and run the pipeline."""
         compilation = self.compilation
@@ -191,6 +192,7 @@ class _Job:
                 witness(culprit, fault)
             raise refuse(proof.verdict, compilation.source.name, fault)
 
+    @ir.gc_paused()
     def result(self, build: Build, proof: Proof | None = None) -> Result:
         """The result with its report."""
         after = measure(build.graph)

@@ -64,6 +64,8 @@ class Site:
         self.attrs: dict[str, Any] = {}
         self.operands: dict[int, Operand | None] = {}
         self._types: dict[str, int] = {}
+        self._open: set[int] = set()
+        """Positions among the remaining operands that are still to be made."""
         self._tail, self._fixed = _split_tail(call.args)
         self.count = self._count()
         if wish.elem_type and self.schema and self.schema.outputs:
@@ -83,9 +85,11 @@ class Site:
                 raise Unfit(f"{self.op} takes {least} operands at least")
             return min(fixed, most)
         bound = self.grower.bindings.get(self._tail.name)
-        if bound is not None:
-            return fixed + len(bound)
-        return fixed + self.draw.integer(max(0, least - fixed), max(least - fixed, min(most - fixed, REST_LIMIT)))
+        if bound is None:
+            length = self.draw.integer(max(0, least - fixed), max(least - fixed, min(most - fixed, REST_LIMIT)))
+            bound = self.grower.bindings[self._tail.name] = [None] * length
+            self._open = set(range(length))
+        return fixed + len(bound)
 
     def argument(self, index: int) -> Any:
         """What the pattern has at an operand: a leaf, a call, anyof; None for none."""
@@ -157,11 +161,13 @@ class Site:
 
     def _make_rest(self, position: int, wish: Wish) -> Operand | None:
         assert self._tail is not None
-        items = self.grower.bindings.setdefault(self._tail.name, [])
-        if position >= len(items):
-            items = self.grower.bindings[self._tail.name] = [*items, self.grower.leaf_value(wish)]
-        found: Operand | None = items[position]
-        return found
+        items: list[Operand | None] = self.grower.bindings[self._tail.name]
+        if position in self._open:
+            self._open.remove(position)
+            made = self.grower.leaf_value(wish)
+            items = [made if place == position else item for place, item in enumerate(items)]
+            self.grower.bindings[self._tail.name] = items
+        return items[position]
 
     # -- types ---------------------------------------------------------------------------------------------------------
 
