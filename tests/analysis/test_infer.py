@@ -336,6 +336,11 @@ def test_overridable_initializers_are_not_constants(know: Know) -> None:
     assert old.dims("y") == "2, floor(N/2)"
 
 
+def test_placeholders_are_no_names(know: Know) -> None:
+    known = know("""g (float[None,4] x, float[None,4] z) => (float[?] y) { y = Add(x, z) }""")
+    assert known["x"].dims[0] != known["z"].dims[0]
+
+
 def test_malformed_nodes_are_unknown(know: Know) -> None:
     known = know("""g (float[2,3] x) => (float[?] y) {
         y = Transpose<perm = [0, 5]>(x)

@@ -4,15 +4,17 @@ A rewrite preserves what a value is, so what was proven of a value stays true wh
 that changes meaning (it strips, pads, converts) has to say `forget`. After an edit, `refresh` infers again what it
 touched: that can sharpen facts further downstream, and it exposes an edit that did not preserve what it should have.
 
-Facts hold in every run that succeeds on inputs of the declared types. What exporters assume is assumed here too: inputs
-whose dims bear the same name agree in them; where the shape operand of a Reshape is computed from sizes of the model's
-inputs, those are not zero (0 would mean "copy that dim"); a pool's window fits into what it slides over.
+Facts hold in every run that succeeds on inputs of the declared types. What exporters assume is assumed here too:
+
+- inputs whose dims bear the same name agree in them;
+- where the shape operand of a Reshape is computed from sizes of the model's inputs, those are not zero (0 would mean
+  "copy that dim");
+- a pool's window fits into what it slides over, and sizes that Resize scales are below 2^24, where float32 is exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from onnx_opt.analysis import content, content_ops, leaves
 from onnx_opt.analysis.infer import fallback, find
 from onnx_opt.analysis.infer.registry import Entry, Needed, NodeView, Unknown
 from onnx_opt.analysis.merge import Contradiction, FactConflict, sharpen
+from onnx_opt.analysis.undo import UndoLog
 from onnx_opt.shapes import Shapes
 from onnx_opt.types import TensorType, Type, numpy_dtype
 
@@ -54,7 +57,7 @@ class Facts:
         self._stale: dict[Node, None] = {}
         self._forgotten: set[Value] = set()
         self._view = NodeView(self)
-        self._log: list[tuple[dict[Any, Any], Any, Any]] | None = None
+        self._log = UndoLog()
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -83,7 +86,7 @@ class Facts:
             return self._constants[value]
         found = leaves.constant(value)
         if value.producer is not None:
-            self._set(self._constants, value, found)
+            self._log.set(self._constants, value, found)
         return found
 
     def content(self, value: Value) -> np.ndarray | None:
@@ -132,7 +135,7 @@ class Facts:
         """Operands or attributes of a node changed, its results did not: `refresh` will look at it again."""
         self._stale[node] = None
         for value in node.outputs:
-            self._drop(self._constants, value)
+            self._log.drop(self._constants, value)
         if self._forgotten and any(map(self._is_forgotten, node.inputs)):
             self.forget(*node.outputs)
 
@@ -143,8 +146,8 @@ class Facts:
         """
         if value in self._types:
             self._sharpen(value, leaves.type_of(self, value))
-        self._drop(self._constants, value)
-        self._drop(self._contents, value)
+        self._log.drop(self._constants, value)
+        self._log.drop(self._contents, value)
         self._stale.update(dict.fromkeys(_dependants(value)))
 
     def forget(self, *values: Value) -> None:
@@ -159,7 +162,7 @@ class Facts:
             roots.discard(value)
             self._forgotten.add(value)
             for table in (self._types, self._contents, self._constants):
-                self._drop(table, value)
+                self._log.drop(table, value)
             for node in _dependants(value):
                 pending.extend(node.outputs)
                 pending.extend(leaf for _, _, body in node.bodies for leaf in body.inputs)
@@ -172,9 +175,7 @@ class Facts:
         """Drop everything that was inferred; what the user stated stays."""
         self.shapes.forget_learned()
         for table in (self._types, self._contents, self._constants):
-            if self._log is not None:
-                self._log.extend((table, value, found) for value, found in table.items())
-            table.clear()
+            self._log.clear(table)
         self._stale.clear()
         self._forgotten.clear()
 
@@ -197,23 +198,9 @@ class Facts:
             if source in self._types and self._sharpen(to, self._types[source]):
                 self._stale.update(dict.fromkeys(_dependants(to)))
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """What is inferred inside is dropped when an exception leaves the block. May be nested."""
-        outer, self._log = self._log, []
-        try:
-            yield
-        except BaseException:
-            log, self._log = self._log, outer
-            for table, value, found in reversed(log):
-                if found is _MISSING:
-                    table.pop(value, None)
-                else:
-                    table[value] = found
-            raise
-        if outer is not None:
-            outer.extend(self._log)
-        self._log = outer
+        return self._log.transaction()
 
     # -- for shape functions ---------------------------------------------------------------------------------------
 
@@ -236,13 +223,13 @@ class Facts:
             found = content.unknown_elements(self.type_or_need(value), self.shapes)
             if found is None:
                 return None
-            self._set(self._contents, value, found)
+            self._log.set(self._contents, value, found)
         return found.reshape(-1).tolist()
 
     def learn(self, node: Node, dim: Any) -> None:
         """`dim` is the size of a result of `node`. What runs every time tells what sizes must be for a run to succeed;
         an edit that may yet be taken back tells nothing."""
-        if self._log is None and node.alive and node.graph is self.model.graph:
+        if not self._log.is_open and node.alive and node.graph is self.model.graph:
             self.shapes.learn(dim)
 
     def pinned(self, value: Value) -> TensorType | None:
@@ -278,7 +265,7 @@ class Facts:
         node = value.producer
         if node is None:
             try:
-                self._set(types, value, self._leaf(value))
+                self._log.set(types, value, self._leaf(value))
             except Needed as need:
                 return need.goals
             return ()
@@ -290,10 +277,10 @@ class Facts:
             results = self._infer(node)
         except Needed as need:
             return need.goals
-        self._set(types, value, None)
+        self._log.set(types, value, None)
         for result, kind in zip(node.outputs, results, strict=False):
             if kind is not None and types.get(result) is None and result.name:
-                self._set(types, result, kind)
+                self._log.set(types, result, kind)
         return ()
 
     def _content_step(self, value: Value) -> Any:
@@ -305,7 +292,7 @@ class Facts:
             found = self._compute_content(value)
         except Needed as need:
             return need.goals
-        self._set(self._contents, value, found)
+        self._log.set(self._contents, value, found)
         return ()
 
     def _compute_content(self, value: Value) -> np.ndarray | None:
@@ -424,7 +411,7 @@ class Facts:
             raise FactConflict(value.name, kept, found) from None  # type: ignore[arg-type]
         if sharper == kept:
             return False
-        self._set(self._types, value, sharper)
+        self._log.set(self._types, value, sharper)
         return True
 
     def _sharpen_content(self, value: Value) -> bool:
@@ -436,20 +423,8 @@ class Facts:
         sharper = content.sharpen(kept, found, self.shapes)
         if sharper is kept:
             return False
-        self._set(self._contents, value, sharper)
+        self._log.set(self._contents, value, sharper)
         return True
-
-    # -- the tables ------------------------------------------------------------------------------------------------
-
-    def _set(self, table: dict[Any, Any], value: Value, found: Any) -> None:
-        if self._log is not None:
-            self._log.append((table, value, table.get(value, _MISSING)))
-        table[value] = found
-
-    def _drop(self, table: dict[Any, Any], value: Value) -> None:
-        found = table.pop(value, _MISSING)
-        if found is not _MISSING and self._log is not None:
-            self._log.append((table, value, found))
 
 
 def _dependants(value: Value) -> list[Node]:

@@ -14,6 +14,9 @@ from onnx_opt.types import OptionalType, SequenceType, TensorType, Type
 if TYPE_CHECKING:
     from onnx_opt.analysis.facts import Facts
 
+PLACEHOLDERS = frozenset({"?", "*", "-1", "None", "none", "unknown", "dynamic"})
+"""Names that exporters give to every size that they do not know: they do not say that two sizes are the same."""
+
 
 def type_of(facts: Facts, value: Value) -> Type | None:
     """The type of a value that no node computes. Raises `Needed` for what a subgraph's input rests on."""
@@ -37,8 +40,13 @@ def _input_type(facts: Facts, value: Value) -> Type | None:
         return _renewed(facts, declared)
     if declared.shape is None:
         return declared
-    dims = [shapes.input_dim(value.name, axis) if dim is None else dim for axis, dim in enumerate(declared.shape)]
-    return declared.with_shape([shapes.symbol(dim) if isinstance(dim, str) else dim for dim in dims])
+    dims: list[Any] = list(declared.shape)
+    for axis, dim in enumerate(dims):
+        if dim is None or dim in PLACEHOLDERS:
+            dims[axis] = shapes.input_dim(value.name, axis)
+        elif isinstance(dim, str):
+            dims[axis] = shapes.symbol(dim)
+    return declared.with_shape(dims)
 
 
 def declared_type(facts: Facts, value: Value) -> Type | None:

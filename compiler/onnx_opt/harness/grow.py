@@ -11,12 +11,13 @@ from onnx_opt import schemas
 from onnx_opt.harness.draw import Draw
 from onnx_opt.harness.samplers import sampler_of
 from onnx_opt.harness.site import Site, Wish
-from onnx_opt.harness.sketch import Operand, Sketch, Unfit
+from onnx_opt.harness.sketch import Exhausted, Operand, Sketch, Unfit
 from onnx_opt.rewrite.pattern import AnyOf, Call, Head, Leaf, Result
 from onnx_opt.types import numpy_dtype
 
-ATTEMPTS = 6
-"""How often a call is made anew when its operands do not go together, or when its consumer needs other dims."""
+ATTEMPTS = (1, 5, 3, 2)
+"""How often a call is made anew when its operands do not go together, or when its consumer needs other dims, by its
+depth in the pattern."""
 SAME_CALL_CHANCE = 0.8
 """How often a call that stands twice in a pattern is one node; two equal nodes match as well."""
 CONSTANT_CHANCE = {True: 0.5, False: 0.04}
@@ -38,6 +39,9 @@ class Grower:
         """The results of the calls that were made, by the call's name or identity."""
         self.interior: list[str] = []
         """The values between the nodes of the instance, in the order in which they were made; the root's come last."""
+        self.sites: dict[Head, Site] = {}
+        """The last site of each operator."""
+        self._depth = 0
         self._outputs = _results_needed(pattern)
 
     def grow_root(self) -> list[Operand]:
@@ -60,6 +64,8 @@ class Grower:
             state = self._save()
             try:
                 return self.grow(inner, wish)
+            except Exhausted:
+                raise
             except Unfit as unfit:
                 reason = unfit
                 self._restore(state)
@@ -101,15 +107,18 @@ class Grower:
         if known is not None and (call.name or self.draw.chance(SAME_CALL_CHANCE)):
             return known
         reason = Unfit("no attempt")
-        for attempt in range(ATTEMPTS):
+        attempts = ATTEMPTS[min(self._depth, len(ATTEMPTS) - 1)]
+        for attempt in range(attempts):
             state = self._save()
             try:
                 results = self._node(call, wish)
+            except Exhausted:
+                raise
             except Unfit as unfit:
                 reason = unfit
                 self._restore(state)
                 continue
-            if not wish.exact or results[0].dims == wish.dims or attempt == ATTEMPTS - 1:
+            if not wish.exact or results[0].dims == wish.dims or attempt == attempts - 1:
                 return results
             self._restore(state)
         raise reason
@@ -117,35 +126,46 @@ class Grower:
     def _node(self, call: Call, wish: Wish) -> list[Operand]:
         domain, op = self.draw.pick(self._heads(call))
         site = Site(self, call, op, domain, wish, self._outputs.get(id(call), 1))
-        sampler_of(op, domain)(site)
-        results = site.finish()
+        self._depth += 1
+        try:
+            sampler_of(op, domain)(site)
+            results = site.finish()
+        finally:
+            self._depth -= 1
+        self.sites[domain, op] = site
         self.matched[call.name or id(call)] = results
         self.interior += [result.name for result in results]
         self.last = results
         return results
 
     def _heads(self, call: Call) -> list[Head]:
-        heads = [head for head in call.heads if exists(head, self.sketch.version)]
+        heads = [head for head in call.heads if takes(head, call, self.sketch.version)]
         if not heads:
-            raise Unfit(f"{call.heads[0][1]} is not in operator set {self.sketch.version}")
+            raise Unfit(f"operator set {self.sketch.version} has no such {call.heads[0][1]}")
         return heads
 
     # -- taking back ---------------------------------------------------------------------------------------------------
 
     def _save(self) -> tuple[Any, ...]:
-        return self.sketch.snapshot(), copy(self.bindings), copy(self.matched), copy(self.interior)
+        return self.sketch.snapshot(), copy(self.bindings), copy(self.matched), copy(self.interior), copy(self.sites)
 
     def _restore(self, state: tuple[Any, ...]) -> None:
-        sketch, bindings, matched, interior = state
+        sketch, bindings, matched, interior, sites = state
         self.sketch.restore(sketch)
         self.bindings, self.matched, self.interior = copy(bindings), copy(matched), copy(interior)
+        self.sites = copy(sites)
 
 
-def exists(head: Head, version: int) -> bool:
-    """Whether the standard domain has an operator at `version`; those of other domains are taken to exist."""
+def takes(head: Head, call: Call, version: int) -> bool:
+    """Whether the operator exists at `version` and takes the operands of the call; those of other domains may."""
     domain, op = head
     schema = schemas.schema(op, domain, version)
-    return bool(domain) or (schema is not None and not schema.deprecated)
+    if domain or schema is None:
+        return bool(domain)
+    given = [not (isinstance(arg, Leaf) and (arg.optional or arg.kind == "rest")) for arg in call.args]
+    needed = max((position + 1 for position, must in enumerate(given) if must), default=0)
+    has_rest = bool(call.args) and isinstance(call.args[-1], Leaf) and call.args[-1].kind == "rest"
+    return not schema.deprecated and needed <= schema.max_input and (has_rest or len(given) >= schema.min_input)
 
 
 def fits_version(pattern: Any, version: int) -> bool:
@@ -155,7 +175,8 @@ def fits_version(pattern: Any, version: int) -> bool:
     call = pattern.call if isinstance(pattern, Result) else pattern
     if not isinstance(call, Call):
         return True
-    return any(exists(head, version) for head in call.heads) and all(fits_version(arg, version) for arg in call.args)
+    fits = any(takes(head, call, version) for head in call.heads)
+    return fits and all(fits_version(arg, version) for arg in call.args)
 
 
 def _results_needed(pattern: Any) -> dict[int, int]:

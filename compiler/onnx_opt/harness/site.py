@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 REST_LIMIT = 3
 ABSENT_CHANCE = 0.4
+TWIN_CHANCE = 0.6
+"""How often a node imitates an earlier one with the same operator: its attributes and the dims of its parameters."""
 LEFT_OUT_CHANCE = 0.3
 """How often an attribute that equals its default is not written."""
 
@@ -63,6 +65,7 @@ class Site:
         self.outputs = max(outputs, self.schema.min_output if self.schema else 1)
         self.attrs: dict[str, Any] = {}
         self.operands: dict[int, Operand | None] = {}
+        self._twin = grower.sites.get((domain, op)) if grower.draw.chance(TWIN_CHANCE) else None
         self._types: dict[str, int] = {}
         self._open: set[int] = set()
         """Positions among the remaining operands that are still to be made."""
@@ -138,7 +141,9 @@ class Site:
         if index >= self.count:
             return None
         wishes.setdefault("side", index > 0)
+        dims = self._imitated_dims(index, dims) if wishes["side"] else dims
         wish = Wish(dims, elem_type or self.elem_type(index), **wishes)
+        wish = replace(wish, array=self._imitated_array(index, wish.array))
         if wish.array is not None:
             dtype = numpy_dtype(wish.elem_type) or np.dtype(np.int64)
             given = np.asarray(wish.array).astype(dtype)
@@ -148,6 +153,16 @@ class Site:
         if made is not None and self.schema is not None:
             self._settle(self._formal(index).type_str, made.elem_type)
         return made
+
+    def _imitated_dims(self, index: int, dims: Dims | None) -> Dims | None:
+        other = self._twin.operands.get(index) if self._twin is not None else None
+        fits = other is not None and dims is not None and len(other.dims) == len(dims)
+        return other.dims if other is not None and fits else dims
+
+    def _imitated_array(self, index: int, array: np.ndarray | None) -> np.ndarray | None:
+        other = self._twin.operands.get(index) if self._twin is not None else None
+        fits = other is not None and array is not None and other.dims == np.shape(array)
+        return other.array if other is not None and fits and other.name in self.sketch.constants else array
 
     def _make(self, index: int, wish: Wish, required: bool) -> Operand | None:
         arg = self.argument(index)
@@ -210,10 +225,10 @@ class Site:
         """The value of an attribute that the pattern or an earlier choice has fixed; `otherwise` where it is free."""
         if name in self.attrs:
             return self.attrs[name]
-        if name not in self.call.attrs:
-            return otherwise
-        wanted = self.call.attrs[name]
+        wanted = self.call.attrs.get(name)
         found = self.grower.bindings.get(wanted) if isinstance(wanted, str) else wanted
+        if found is None and self._twin is not None:
+            found = self._twin.attrs.get(name)
         return otherwise if found is None else found
 
     def attr(self, name: str, value: Any) -> Any:

@@ -30,6 +30,10 @@ class Unfit(Exception):
     """The choices made so far do not go together; another seed may do."""
 
 
+class Exhausted(Unfit):
+    """An instance took too many attempts."""
+
+
 @dataclass(frozen=True, eq=False)
 class Operand:
     """A value of the model: its name, and what it holds."""
@@ -104,7 +108,7 @@ class Sketch:
     ) -> list[Operand]:
         """Add a node; returns its results. Raises `Unfit` where ONNX Runtime does not compute it."""
         if self.counter[0] > NODE_LIMIT:
-            raise Unfit("too many attempts")
+            raise Exhausted("too many attempts")
         operands = list(operands)
         while operands and operands[-1] is None:
             operands.pop()

@@ -392,7 +392,6 @@ class Function(Graph, gs.Function):
         Graph.__init__(self, model, None, name, opsets)
         self.domain = domain
         self.overload = overload
-        self.attribute_names: list[str] = []
 
     @property
     def unique_id(self) -> tuple[str, str]:

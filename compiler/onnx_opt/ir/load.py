@@ -151,7 +151,6 @@ def _function(model: Model, span: Span) -> Function:
     header = FunctionProto.FromString(b"".join(kept))
     domain = schemas.normal_domain(header.domain)
     function = Function(model, header.name, domain, header.overload, _opsets(opsets))
-    function.attribute_names = list(header.attribute)
     return function
 
 

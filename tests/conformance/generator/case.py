@@ -76,7 +76,8 @@ def _model(scope: Scope) -> onnx.ModelProto:
         graph.initializer.append(numpy_helper.from_array(draw.array("float32", [2]), "unread"))
     if plan.ir_version < 4:
         _list_initializers(graph)
-    graph.output.extend(_declared(draw, value) for value in outputs)
+    declared = {value: _declared(draw, value) for value in outputs}
+    graph.output.extend(declared[value] for value in outputs)
     if draw.chance(0.3):
         produced = [v for v in scope.values if not v.is_sequence and _is_result(scope, v) and v not in outputs]
         graph.value_info.extend(_declared(draw, value) for value in draw.some(produced, 5))

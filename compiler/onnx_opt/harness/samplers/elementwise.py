@@ -15,6 +15,7 @@ from onnx_opt.types import numpy_dtype
 if TYPE_CHECKING:
     from onnx_opt.harness.site import Site
 
+FORM_ATTEMPTS = 8
 SAME_DIMS_CHANCE = 0.75
 """How often an operand that the pattern says how to compute is not broadcast."""
 
@@ -54,9 +55,15 @@ def broadcast(draw: Draw, dims: Dims) -> Dims:
 
 
 def _other_dims(site: Site, index: int, dims: Dims) -> Dims:
+    """Dims for another operand beside one of `dims`, so that the result is what the consumer needs."""
     if site.is_computed(index) and site.draw.chance(SAME_DIMS_CHANCE):
         return dims
-    return broadcast(site.draw, dims)
+    wanted = site.wish.dims if site.wish.exact and site.wish.dims is not None else None
+    for _ in range(FORM_ATTEMPTS if wanted is not None else 1):
+        other = broadcast(site.draw, dims if wanted is None else wanted)
+        if wanted is None or np.broadcast_shapes(other, wanted) == wanted:
+            return other
+    return dims
 
 
 @sampler("Add", "Sub", "Mul", "Div", "And", "Or", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")

@@ -106,7 +106,8 @@ def squeeze(site: Site) -> None:
     adds = site.op == "Unsqueeze"
     rank = len(wish) if wish is not None else draw.integer(1, 4)
     axes = site.decided("axes") or sorted(draw.shuffled(range(rank))[: draw.pick([1, 1, 2])])
-    x = site.operand(0, _squeezed(draw, wish, list(axes), adds, rank), array=site.wish.array)
+    dims = _squeezed(draw, wish, list(axes), adds, rank)
+    x = site.operand(0, dims, array=None if site.wish.array is None else site.wish.array.reshape(dims))
     rank = len(x.dims) + (len(axes) if adds else 0)
     if any(not -rank <= axis < rank for axis in axes):
         raise Unfit("no such axis")
