@@ -132,6 +132,16 @@ def test_values_needed_in_both_layouts_are_transposed_once():
     assert count(result, "Transpose") == 2
 
 
+@pytest.mark.parametrize(("op", "first"), [("Relu", "Relu"), ("Softmax", "Transpose")])
+def test_softmax_stays_along_the_last_axis_where_that_costs_nothing(op, first):
+    net = Net()
+    y = net.op("Conv", net.transpose(net.input("x", ["N", 4, 4, 3]), NCHW), net.weights(8, 3, 1, 1))
+    net.output(net.op("Exp", net.op(op, net.transpose(y, NHWC))))
+    result, _ = optimized(net.model())
+    assert kinds(result)[2] == first
+    assert count(result, "Transpose") == 2
+
+
 def test_graph_outputs_keep_their_names_and_layout():
     net = Net()
     x = net.input("x", ["N", 4, 4, 3])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
 import onnx
 
 from onnx_opt.harness.instance import Instance
-from onnx_opt.harness.sketch import RUNTIME
+from onnx_opt.harness.runtime import Refused, run_model
+from onnx_opt.harness.sizes import Feed
 from onnx_opt.ir import load
 from onnx_opt.ir.save import to_bytes
 from onnx_opt.journal import Journal
@@ -18,8 +19,6 @@ from onnx_opt.rewrite.driver import apply_rules
 from onnx_opt.rewrite.rule import Rule
 from onnx_opt.target import PORTABLE, TARGETS, Target
 from onnx_opt.validate.compare import Tolerance, compare
-from onnx_opt.validate.run import CannotLoad, Rejected, Session, Unreadable
-from onnx_opt.validate.source import Source
 
 PASS_NAME = "verify-rules"
 ON_CPU = frozenset({"portable", "ort-cpu"})
@@ -104,42 +103,34 @@ def _faults(
         for name in instance.kept.intersection(rewrite.nodes[1:]):
             if not rule.shared:
                 yield f"the result of '{name}' has other users, and the rule is not declared shared"
+    model = onnx.ModelProto.FromString(result)
     try:
-        onnx.checker.check_model(onnx.ModelProto.FromString(result), full_check=True)
+        onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker and shape inference raise classes of their own
         yield f"onnx.checker rejects the result: {' '.join(str(error).split())}"
-    yield from _differences(rule, instance, result, target, finding)
-
-
-def _differences(rule: Rule, instance: Instance, result: bytes, target: Target, finding: Finding) -> Iterator[str]:
-    try:
-        with Session(Source.of(result), RUNTIME) as session:
-            names = tuple(slot.name for slot in session.signature.outputs)
-            if names != instance.outputs:
-                yield f"the results are called {list(names)} instead of {list(instance.outputs)}"
-                return
-            for number in range(len(instance.feeds)):
-                yield from _difference(rule, instance, session, number)
-    except CannotLoad as error:
-        if error.is_lack and target.name not in ON_CPU:
-            finding.unproven += 1
-        else:
-            yield f"ONNX Runtime does not load the result: {error}"
-
-
-def _difference(rule: Rule, instance: Instance, session: Session, number: int) -> Iterator[str]:
-    feed = instance.feeds[number]
-    try:
-        got = session.run(feed)
-    except (Rejected, Unreadable) as error:
-        yield f"ONNX Runtime does not run the result{_at(feed)}: {error}"
+    names = tuple(output.name for output in model.graph.output)
+    if names != instance.outputs:
+        yield f"the results are called {list(names)} instead of {list(instance.outputs)}"
         return
-    for name, before, after in zip(instance.outputs, instance.results[number], got, strict=True):
+    for feed, expected in zip(instance.feeds, instance.results, strict=True):
+        try:
+            got = run_model(result, [feed])[0]
+        except Refused as error:
+            if error.lack and target.name not in ON_CPU:
+                finding.unproven += 1
+                return
+            yield f"ONNX Runtime does not run the result{_at(feed)}: {error}"
+            continue
+        yield from _differences(rule, instance, feed, expected, got)
+
+
+def _differences(rule: Rule, instance: Instance, feed: Feed, expected: list[Any], got: list[Any]) -> Iterator[str]:
+    for name, before, after in zip(instance.outputs, expected, got, strict=True):
         difference = compare(name, before, after, dict(TOLERANCES), exact=rule.exact)
         if difference.problem:
             yield f"{name}{_at(feed)}: {difference.problem}"
 
 
-def _at(feed: dict[str, np.ndarray]) -> str:
+def _at(feed: Feed) -> str:
     sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in feed.items())
     return f" at {sizes}" if sizes else ""

@@ -10,7 +10,7 @@ import numpy as np
 from onnx_opt import schemas
 from onnx_opt.harness.draw import Draw
 from onnx_opt.harness.samplers import sampler_of
-from onnx_opt.harness.site import Site, Wish
+from onnx_opt.harness.site import NO_HINT, Recipe, Site, Wish
 from onnx_opt.harness.sketch import Exhausted, Operand, Sketch, Unfit
 from onnx_opt.rewrite.pattern import AnyOf, Call, Head, Leaf, Result
 from onnx_opt.types import numpy_dtype
@@ -31,7 +31,8 @@ NODE_CHANCE = 0.15
 class Grower:
     """Makes one instance of a pattern. `elem_type` is the element type that it is about, where operators allow."""
 
-    def __init__(self, pattern: Any, draw: Draw, version: int, elem_type: int):
+    def __init__(self, pattern: Any, draw: Draw, version: int, elem_type: int, recipe: Recipe | None = None):
+        self.recipe = recipe or {}
         self.pattern, self.draw, self.elem_type = pattern, draw, elem_type
         self.sketch = Sketch(version)
         self.bindings: dict[str, Any] = {}
@@ -79,7 +80,8 @@ class Grower:
             if found is None and not leaf.optional:
                 raise Unfit(f"{leaf.name} is absent elsewhere")
             return found
-        made = self._constant(wish) if leaf.kind == "const" else self.leaf_value(wish)
+        hinted = leaf.name in self.recipe
+        made = self._constant(wish, leaf.name) if leaf.kind == "const" or hinted else self.leaf_value(wish)
         self.bindings[leaf.name] = made
         return made
 
@@ -90,8 +92,11 @@ class Grower:
             raise Unfit("an element type without values")
         return np.asarray(wish.filler(self.draw, dims, dtype))
 
-    def _constant(self, wish: Wish) -> Operand:
-        return self.sketch.constant(self._array(wish), as_node=self.draw.chance(NODE_CHANCE))
+    def _constant(self, wish: Wish, name: str = "") -> Operand:
+        array, hint = self._array(wish), self.recipe.get(name, NO_HINT)
+        if hint.number is not None:
+            array = hint.fill(array.shape, array.dtype)
+        return self.sketch.constant(array, as_node=self.draw.chance(NODE_CHANCE))
 
     def leaf_value(self, wish: Wish) -> Operand:
         """A value of any origin."""

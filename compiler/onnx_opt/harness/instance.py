@@ -11,14 +11,17 @@ from onnx import TensorProto
 
 from onnx_opt.harness.draw import Draw
 from onnx_opt.harness.grow import Grower, fits_version
+from onnx_opt.harness.site import Recipe
 from onnx_opt.harness.sizes import Feed, choose_sizes, declare, declare_outputs, make_feeds
-from onnx_opt.harness.sketch import Unfit, run
+from onnx_opt.harness.sketch import Operand, Unfit, run
 from onnx_opt.harness.vary import HARMLESS, NEAR_MISSES, Subject
 from onnx_opt.rewrite.rule import Rule
 
 OLDEST, NEWEST = 7, 22
 """The operator set versions that instances are made for."""
 HARMLESS_CHANCE = 0.35
+RECIPE_CHANCE = 0.85
+"""How often the constants are made as the rule is known to want them."""
 OTHER_VERSION_CHANCE = 0.08
 
 ELEM_TYPES = (
@@ -44,20 +47,34 @@ class Instance:
     note: str
 
 
-def sketch_instance(rule: Rule, draw: Draw, near_miss: bool) -> tuple[Subject, bool, str]:
+def sketch_plain(rule: Rule, draw: Draw) -> Subject:
+    """The parts of an instance as the pattern has it."""
+    return _grown(rule, draw, _version(rule, draw, False)[0], {})
+
+
+def sketch_instance(rule: Rule, draw: Draw, recipe: Recipe, near_miss: bool) -> tuple[Subject, bool, str]:
     """The parts of an instance, whether its version is one that the rule is for, and what was varied."""
     version, in_range = _version(rule, draw, near_miss)
-    grower = Grower(rule.pattern, draw, version, int(draw.pick(ELEM_TYPES)))
-    root = [result.name for result in grower.grow_root()]
-    interior = [name for name in grower.interior if name not in root]
-    subject = Subject(grower.sketch, root, interior)
-    subject.sketch.outputs = list(root)
+    subject = _grown(rule, draw, version, recipe if draw.chance(RECIPE_CHANCE) else {})
     notes = []
     if near_miss and in_range:
         notes.append(_vary(NEAR_MISSES, subject, draw))
     if draw.chance(HARMLESS_CHANCE):
         notes.append(_vary(HARMLESS, subject, draw))
     return subject, in_range, ", ".join(filter(None, notes))
+
+
+def _grown(rule: Rule, draw: Draw, version: int, recipe: Recipe) -> Subject:
+    grower = Grower(rule.pattern, draw, version, int(draw.pick(ELEM_TYPES)), recipe)
+    root = [result.name for result in grower.grow_root()]
+    interior = [name for name in grower.interior if name not in root]
+    constants = grower.sketch.constants
+    bound = {name: found.name for name, found in grower.bindings.items() if isinstance(found, Operand)}
+    subject = Subject(
+        grower.sketch, root, interior, {name: value for name, value in bound.items() if value in constants}
+    )
+    subject.sketch.outputs = list(root)
+    return subject
 
 
 def _vary(variations: tuple[Any, ...], subject: Subject, draw: Draw) -> str:

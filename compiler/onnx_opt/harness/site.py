@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,23 @@ class Wish:
     array: np.ndarray | None = None
     exact: bool = False
     side: bool = False
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What a constant should be: this number everywhere, broadcast in this form."""
+
+    number: Any = None
+    form: str = ""
+
+    def fill(self, dims: Dims, dtype: np.dtype) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return np.full(dims, self.number).astype(dtype)
+
+
+NO_HINT = Hint()
+Recipe = Mapping[str, Hint]
+"""Hints by the names that the pattern has for the constants."""
 
 
 class Site:
@@ -120,6 +137,12 @@ class Site:
         self.grower.bindings[arg.name if isinstance(arg, Leaf) else arg] = made
         self.operands[index] = made
         return made
+
+    def hint(self, index: int) -> Hint:
+        """What is known to make the rule apply, of a constant operand."""
+        arg = self.argument(index)
+        name = arg if isinstance(arg, str) else arg.name if isinstance(arg, Leaf) else ""
+        return self.grower.recipe.get(name, NO_HINT)
 
     def in_order(self, indices: Sequence[int]) -> list[int]:
         """Operands in the order in which to make them: those first that are least free."""

@@ -14,9 +14,7 @@ import numpy as np
 import onnx
 
 from onnx_opt.harness.draw import Dims, Draw, sprinkled
-from onnx_opt.harness.sketch import RUNTIME, Sketch, Unfit, elem_type_of
-from onnx_opt.validate.run import CannotLoad, Rejected, Session, Unreadable
-from onnx_opt.validate.source import Source
+from onnx_opt.harness.sketch import Sketch, Unfit, elem_type_of, run
 
 Axis = tuple[str, int]
 Feed = dict[str, np.ndarray]
@@ -40,22 +38,18 @@ class Sizes:
     symbols: dict[Axis, str] = field(default_factory=dict)
     runs: list[dict[str, int]] = field(default_factory=lambda: [{}])
 
-    def dims(self, name: str, array: np.ndarray, run: Mapping[str, int]) -> Dims:
-        """The dims of an input in a run."""
-        return tuple(run.get(self.symbols.get((name, axis), ""), size) for axis, size in enumerate(array.shape))
+    def dims(self, name: str, array: np.ndarray, chosen: Mapping[str, int]) -> Dims:
+        """The dims of an input at the sizes chosen for the symbols."""
+        return tuple(chosen.get(self.symbols.get((name, axis), ""), size) for axis, size in enumerate(array.shape))
 
 
 def choose_sizes(sketch: Sketch, model: onnx.ModelProto, draw: Draw) -> Sizes:
     """Sizes for a model whose inputs are declared without any. Raises `Unfit` where it does not run as it is."""
-    try:
-        with Session(Source.of(model.SerializeToString()), RUNTIME) as session:
-            session.run(make_feed(sketch, Sizes(), {}, draw))
-            return Sizes() if draw.chance(STATIC_CHANCE) else _dynamic(sketch, session, draw)
-    except (CannotLoad, Rejected, Unreadable) as error:
-        raise Unfit(f"ONNX Runtime: {error}") from error
+    run(model, [make_feed(sketch, Sizes(), {}, draw)])
+    return Sizes() if draw.chance(STATIC_CHANCE) else _dynamic(sketch, model, draw)
 
 
-def _dynamic(sketch: Sketch, session: Session, draw: Draw) -> Sizes:
+def _dynamic(sketch: Sketch, model: onnx.ModelProto, draw: Draw) -> Sizes:
     sizes, alternative = Sizes(), dict[str, int]()
     for group in draw.shuffled(_candidates(sketch))[:CANDIDATE_LIMIT]:
         if any(axis in sizes.symbols for axis in group):
@@ -67,11 +61,11 @@ def _dynamic(sketch: Sketch, session: Session, draw: Draw) -> Sizes:
             new = 0
         symbol = f"n{len(alternative)}"
         trial = Sizes(sizes.symbols | dict.fromkeys(group, symbol))
-        if _runs(sketch, session, trial, alternative | {symbol: new}, draw):
+        if _runs(sketch, model, trial, alternative | {symbol: new}, draw):
             sizes, alternative = trial, alternative | {symbol: new}
     sizes.runs = [{}, alternative] if alternative else [{}]
     some = {symbol: size for symbol, size in alternative.items() if draw.chance(0.5)}
-    if 0 < len(some) < len(alternative) and _runs(sketch, session, sizes, some, draw):
+    if 0 < len(some) < len(alternative) and _runs(sketch, model, sizes, some, draw):
         sizes.runs.append(some)
     return sizes
 
@@ -94,19 +88,19 @@ def _may_be_empty(sketch: Sketch, group: tuple[Axis, ...]) -> bool:
     return group == (batch,) or not ops.intersection(WINDOWED)
 
 
-def _runs(sketch: Sketch, session: Session, sizes: Sizes, run: Mapping[str, int], draw: Draw) -> bool:
+def _runs(sketch: Sketch, model: onnx.ModelProto, sizes: Sizes, chosen: Mapping[str, int], draw: Draw) -> bool:
     try:
-        session.run(make_feed(sketch, sizes, run, draw))
-    except (Rejected, Unreadable):
+        run(model, [make_feed(sketch, sizes, chosen, draw)])
+    except Unfit:
         return False
     return True
 
 
-def make_feed(sketch: Sketch, sizes: Sizes, run: Mapping[str, int], draw: Draw, special: bool = False) -> Feed:
-    """New contents for the inputs, and for some of those that have a default."""
+def make_feed(sketch: Sketch, sizes: Sizes, chosen: Mapping[str, int], draw: Draw, special: bool = False) -> Feed:
+    """New contents for the inputs at the sizes chosen for the symbols, and for some of those that have a default."""
     feed = {}
     for name, array in sketch.inputs.items():
-        filled = sketch.fillers[name](draw, sizes.dims(name, array, run), array.dtype)
+        filled = sketch.fillers[name](draw, sizes.dims(name, array, chosen), array.dtype)
         feed[name] = sprinkled(draw, filled) if special else filled
     for name in sorted(sketch.overridable):
         if draw.chance(0.7):
@@ -117,7 +111,7 @@ def make_feed(sketch: Sketch, sizes: Sizes, run: Mapping[str, int], draw: Draw, 
 
 def make_feeds(sketch: Sketch, sizes: Sizes, draw: Draw) -> list[Feed]:
     """A feed for each run, and often one with NaN, infinities and signed zeros."""
-    feeds = [make_feed(sketch, sizes, run, draw) for run in sizes.runs]
+    feeds = [make_feed(sketch, sizes, chosen, draw) for chosen in sizes.runs]
     if draw.chance(SPECIAL_CHANCE):
         feeds.append(make_feed(sketch, sizes, draw.pick(sizes.runs), draw, special=True))
     return feeds

@@ -16,11 +16,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnx_opt.harness.draw import Dims, Filler
-from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Session, Unreadable
-from onnx_opt.validate.source import Source
+from onnx_opt.harness.runtime import Refused, run_model
 
 IR_VERSION = 10
-RUNTIME = Runtime(threads=1)
 CONDITION, BRANCHES = "condition", ("then", "else")
 NODE_LIMIT = 300
 """Nodes that are tried for one instance before it is given up."""
@@ -183,9 +181,8 @@ def assemble(
 def run(model: onnx.ModelProto, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[list[Any]]:
     """What ONNX Runtime computes for each feed. Raises `Unfit` where it rejects the model or a feed."""
     try:
-        with Session(Source.of(model.SerializeToString()), RUNTIME) as session:
-            return [session.run(feed) for feed in feeds]
-    except (CannotLoad, Rejected, Unreadable) as error:
+        return run_model(model.SerializeToString(), feeds)
+    except Refused as error:
         raise Unfit(f"ONNX Runtime: {error}") from error
 
 

@@ -24,6 +24,8 @@ class Subject:
     sketch: Sketch
     root: list[str]
     interior: list[str]
+    leaves: dict[str, str] = field(default_factory=dict)
+    """The constants that the pattern has names for, by these names."""
     kept: set[str] = field(default_factory=set)
     """Names of nodes inside the match whose results have other readers."""
 
@@ -44,6 +46,13 @@ class Subject:
         """Constants that the nodes of the pattern read."""
         read = [name for node in self.matched_nodes() for name in node.input]
         return [name for name in dict.fromkeys(read) if name in self.sketch.constants]
+
+    def neighbour_dims(self, constant: str, draw: Draw) -> Dims:
+        """The dims of another value at a node that reads the constant."""
+        arrays = self.sketch.arrays
+        users = [node for node in self.matched_nodes() if constant in node.input]
+        names = [name for node in users for name in (*node.input, *node.output) if name in arrays and name != constant]
+        return tuple(arrays[draw.pick(names)].shape)
 
 
 Variation = Callable[[Subject, Draw], None]
@@ -93,7 +102,7 @@ def constant_of_other_dims(subject: Subject, draw: Draw) -> None:
     """A constant is broadcast in another way, or has one dim more or less; its size may match by chance."""
     name = _pick(draw, subject.pattern_constants())
     old = subject.sketch.constants[name]
-    dims = broadcast(draw, _neighbour_dims(subject, name, draw)) if draw.chance(0.7) else _other_rank(draw, old.shape)
+    dims = broadcast(draw, subject.neighbour_dims(name, draw)) if draw.chance(0.7) else _other_rank(draw, old.shape)
     _set_constant(subject.sketch, name, ordinary(draw, dims, old.dtype))
 
 
@@ -139,14 +148,6 @@ def _similar(array: np.ndarray) -> Callable[[Draw, Dims, np.dtype], np.ndarray]:
 
 def _set_constant(sketch: Sketch, name: str, array: np.ndarray) -> None:
     sketch.constants[name] = sketch.arrays[name] = array
-
-
-def _neighbour_dims(subject: Subject, constant: str, draw: Draw) -> Dims:
-    """The dims of another value at a node that reads the constant."""
-    arrays = subject.sketch.arrays
-    users = [node for node in subject.matched_nodes() if constant in node.input]
-    names = [name for node in users for name in (*node.input, *node.output) if name in arrays and name != constant]
-    return tuple(arrays[draw.pick(names)].shape)
 
 
 def _other_rank(draw: Draw, dims: Dims) -> Dims:

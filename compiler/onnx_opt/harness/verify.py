@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from onnx_opt.harness.check import check
-from onnx_opt.harness.coax import coax
 from onnx_opt.harness.draw import Draw
 from onnx_opt.harness.instance import Instance, finish, sketch_instance
+from onnx_opt.harness.recipe import recipe_of
 from onnx_opt.harness.report import Failure, HarnessReport
 from onnx_opt.harness.sketch import Unfit
 from onnx_opt.rewrite.rule import Rule
 from onnx_opt.validate.run import import_runtime
 
-KINDS = ("plain", "near miss", "coaxed", "near miss", "plain", "near miss")
-"""What the instances are, in turn: as the pattern has it, changed in one respect, or led to where the rule applies."""
 ATTEMPTS_PER_INSTANCE = 10
 ATTEMPTS_AT_LEAST = 200
 
@@ -22,7 +20,8 @@ def verify(rule: Rule, *, seed: int = 0, instances: int = 50, most_failures: int
 
     The rule is applied by the driver, for every target that it can tell apart; the result must be a valid model that
     gives the same names, element types, shapes and values (to the bit for an exact rule), for static and dynamic
-    sizes, and with NaN, infinities and signed zeros among the inputs. Instance `i` depends on `seed + i` alone. Stops
+    sizes, and with NaN, infinities and signed zeros among the inputs. The instance of each seed depends on
+    the rule and that seed alone; every second one is a near miss. Stops
     early after `most_failures`. Raises `MissingRuntimeError` without ONNX Runtime.
     """
     import_runtime()
@@ -45,10 +44,7 @@ def verify(rule: Rule, *, seed: int = 0, instances: int = 50, most_failures: int
 def make_instance(rule: Rule, seed: int) -> Instance:
     """The instance of a seed. Raises `Unfit` where its choices do not go together."""
     draw = Draw(seed, rule.name)
-    kind = KINDS[seed % len(KINDS)]
-    subject, in_range, note = sketch_instance(rule, draw, kind == "near miss")
-    if kind == "coaxed":
-        coax(rule, subject, draw)
+    subject, in_range, note = sketch_instance(rule, draw, recipe_of(rule), near_miss=seed % 2 == 1)
     return finish(subject, draw, in_range, note)
 
 

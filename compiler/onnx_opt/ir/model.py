@@ -129,9 +129,16 @@ class Model:
 
     def fresh_node_name(self, hint: str) -> str:
         """A name that no node of the model bears: ONNX does not ask for that, ONNX Runtime does."""
+        return self._names_of_nodes().fresh(hint)
+
+    def unique_node_name(self, name: str) -> str:
+        """`name`, which a node bears, unless another node of the model bears it too: then a fresh one."""
+        return self.fresh_node_name(name) if name and self._names_of_nodes().get(name, 0) > 1 else name
+
+    def _names_of_nodes(self) -> Names:
         if self._node_names is None:
             self._node_names = Names(node.name for graph in self.all_graphs() for node in graph)
-        return self._node_names.fresh(hint)
+        return self._node_names
 
     def require_opset(self, domain: str, version: int) -> None:
         """Import an operator set if the model does not import that domain yet."""

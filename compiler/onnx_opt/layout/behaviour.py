@@ -91,6 +91,10 @@ class Behaviour:
     def rebuild(self, node: Node, placed: Placed, edit: Edit) -> None:
         """Describe in `edit` the node that runs on tensors stored as `placed` says."""
 
+    def prefers(self, node: Node, placed: Placed) -> bool | None:
+        """Whether the node runs faster as `placed` (True) or as it is (False); None where it makes no difference."""
+        return None
+
     def absorbs(self, node: Node, index: int, perm: Perm) -> bool:
         """Whether operand `index` may come transposed by `perm` at no cost, whatever the layout of the others."""
         return False

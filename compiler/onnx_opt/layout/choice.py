@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from onnx_opt.layout.weigh import Weights
 
 LEVELS = 3
-"""Transposed bytes; then the number of nodes that move dims; then sites that are not in the form of what feeds them.
+"""Transposed bytes; then the number of nodes that move dims; then sites that are not in their preferred form.
 
-The last lets a Transpose stand after the scales, biases and activations that a runtime, or another pass, fuses with the
-Conv or MatMul before them. What comes straight from an input is best in the layout of the convolutions it goes to.
+That is the one in which the operator is fastest, or else that of what feeds it: so a Transpose stands after the scales,
+biases and activations that a runtime, or another pass, fuses with the Conv or MatMul before them. What comes straight
+from an input is best in the layout of the convolutions it goes to.
 """
 
 
@@ -62,7 +63,7 @@ def weight_of(tensor: Tensor, weights: Weights) -> Weight:
 
 
 def _preferred_forms(region: Region) -> dict[Site, int]:
-    """For each site the form in which the first of its operands comes from something fixed."""
+    """For each site the form in which it is fastest, or that of the first thing before it that has one."""
     wanted = region.preferred_form
     found: dict[Site, int] = {}
     for site in region.sites.values():
@@ -74,9 +75,16 @@ def _preferred_forms(region: Region) -> dict[Site, int]:
                 form = found[here]
                 break
             path[here] = None
-            if not here.placed.operands:
+            own = here.behaviour.prefers(here.node, here.placed)
+            if own is not None:
+                form = 1 - here.form if own else here.form
                 break
-            tensor = region.tensor_of[here.node.inputs[next(iter(here.placed.operands))]]
+            tensors = {region.tensor_of[here.node.inputs[index]] for index in here.placed.operands}
+            if len(tensors) > 1:
+                form = here.form  # what joins several things is best left as it is
+            if len(tensors) != 1:
+                break
+            tensor = tensors.pop()
             if tensor.producer is None and tensor.root.producer is not None:
                 form = tensor.members[tensor.root]
             here = tensor.producer

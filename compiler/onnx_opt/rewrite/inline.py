@@ -8,8 +8,8 @@ from onnx_opt.ir import Graph, Node, Origin, Value
 def inline_body(node: Node, body: Graph, rule: str) -> None:
     """Replace `node` by the nodes of its subgraph `body`, which runs exactly once and has no inputs (a branch of If).
 
-    Values and initializers move into the graph of `node`; a name that another scope uses too is made unique. Results
-    that the body takes from outside are passed on.
+    Values and initializers move into the graph of `node`; a name that another scope uses too is made unique, of values
+    and of nodes. Results that the body takes from outside are passed on.
     """
     graph = node.graph
     assert graph is not None
@@ -24,6 +24,9 @@ def inline_body(node: Node, body: Graph, rule: str) -> None:
             if value.name:
                 _make_unique(graph, value)
         graph.move(inner, node)
+        name = model.unique_node_name(inner.name)
+        if name != inner.name:
+            graph.retype(inner, inner.op, name, inner.domain)
         graph.set_origin(inner, Origin.merge(rule, [inner.origin, origin]))
     outputs = list(body.outputs)
     body.set_graph_outputs([])

@@ -23,6 +23,9 @@ SMALL_GROWTH = 64 << 10
 """Bytes by which folding may make a small model grow."""
 ATTEMPTS = 4
 """Rounds of choosing and computing; only nodes that can't be computed make a second one necessary."""
+ANY_CONSTANT = 9
+"""The operator set from which Constant holds every type; before, these alone."""
+FIRST_CONSTANTS = (np.dtype("float16"), np.dtype("float32"), np.dtype("float64"))
 KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Quantized weights stay quantized: the pair tells the runtime to compute in integers."""
 
@@ -158,8 +161,9 @@ class _Folder:
     def replace(self) -> None:
         """Put initializers in the place of what was computed and is read by something that stays."""
         for value, node in self._kept().items():
-            if value in self.arrays and self.context.admit(RULE, node):
-                self._replace(node, value, self.arrays[value])
+            array = self.arrays.get(value)
+            if array is not None and _is_replaceable(node, value, array) and self.context.admit(RULE, node):
+                self._replace(node, value, array)
 
     def _kept(self) -> dict[Value, Node]:
         return {value: node for node in self.chosen for value in node.outputs if self._is_kept(value)}
@@ -173,14 +177,20 @@ class _Folder:
         graph = node.graph
         assert graph is not None
         if value.is_graph_output:
-            if node.op == "Constant":
-                return
             constant = graph.make_node("Constant", [], {"value": array}, name=value.name, origin=node.origin)
             graph.insert(constant, node)
             graph.replace_value(value, constant.outputs[0])
         else:
             graph.make_constant(value, array)
         self.context.applied(RULE, [node.label()], node.origin, [value.name])
+
+
+def _is_replaceable(node: Node, value: Value, array: np.ndarray) -> bool:
+    """Whether an initializer, or for what a graph returns a Constant node, can stand in place of the value."""
+    if not value.is_graph_output:
+        return True
+    assert node.graph is not None
+    return node.op != "Constant" and (node.graph.opset >= ANY_CONSTANT or array.dtype in FIRST_CONSTANTS)
 
 
 def _known_array(value: Value) -> np.ndarray | None:

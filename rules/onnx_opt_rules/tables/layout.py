@@ -86,9 +86,9 @@ ROWS: dict[str, Behaviour] = {
     "DynamicQuantizeLinear": Along(results=(0,)),
     "Expand": Along(per_dim=(Listed(operand=1),)),
     "GatherElements": Along(data=(0, 1), axis="axis"),
-    "Hardmax LogSoftmax Softmax": Along(axis="axis", reaches_end=_before(13)),
+    "Hardmax LogSoftmax Softmax": Along(axis="axis", reaches_end=_before(13), best_last=True),
     "LayerNormalization RMSNormalization": NORMALIZED,
-    "LpNormalization": Along(axis="axis"),
+    "LpNormalization": Along(axis="axis", best_last=True),
     "Pad": Along(axes=Listed(operand=3), per_dim=(Listed("pads", 1, halves=2),)),
     "DequantizeLinear QuantizeLinear": QUANTIZED,
     "Resize": Along(

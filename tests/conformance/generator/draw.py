@@ -18,7 +18,7 @@ UNSIGNED = ("uint8", "uint32", "uint16", "uint64")
 INTEGERS = SIGNED + UNSIGNED
 NUMBERS = FLOATS + INTEGERS
 ANY = (*NUMBERS, "bool")
-SPECIAL = (math.nan, math.inf, -math.inf, -0.0, 0.0, 1e-40, 3e38)
+SPECIAL = (math.nan, math.inf, -math.inf, -0.0, 0.0, 1e-40)
 
 
 def dtype_of(name: str) -> np.dtype:

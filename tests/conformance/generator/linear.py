@@ -136,8 +136,8 @@ def _multiplies(one: Val, two: Val) -> bool:
     return all(p[-1] == q[-2] for p, q in zip(one.shapes, two.shapes, strict=True))
 
 
-def batch_normalization(scope: Scope, x: Val | None = None) -> object:
-    """In inference mode, mostly; all outputs in training."""
+def batch_normalization(scope: Scope, x: Val | None = None) -> Val:
+    """In inference mode: in training mode ONNX Runtime writes the new statistics over its operands."""
     draw = scope.draw
     x = x or (image(scope) if draw.chance(0.9) else scope.floating(rank=2, wide=True))
     count = x.dims[1]
@@ -147,9 +147,7 @@ def batch_normalization(scope: Scope, x: Val | None = None) -> object:
     parameters = [scope.const(draw.array(x.dtype, [count], draw.pick(["plain", "plain", "simple"]))) for _ in range(3)]
     variance = scope.const(positive.astype(parameters[0].values[0].dtype))
     attrs = {"epsilon": draw.pick([1e-5, 1e-3, 0.1])} if draw.chance(0.6) else {}
-    training = scope.plan.opset >= 14 and draw.chance(0.08)
-    mode = {"training_mode": 1} if training else {}
-    return scope.node("BatchNormalization", [x, *parameters, variance], 3 if training else 1, **attrs, **mode)
+    return scope.node("BatchNormalization", [x, *parameters, variance], **attrs)
 
 
 sampler(1.2, name="BatchNormalization")(batch_normalization)

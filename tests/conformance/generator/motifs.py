@@ -53,7 +53,7 @@ def linear_chain(scope: Scope) -> Val:
     if draw.chance(0.3):
         x = affine(scope, x, axis)
     elif draw.chance(0.1) and is_image:
-        x = batch_normalization(scope, x)  # type: ignore[assignment]
+        x = batch_normalization(scope, x)
     elif draw.chance(0.25) and is_image:
         x = _padded(scope, x)
     y = {"Conv": conv, "ConvTranspose": conv_transpose, "Gemm": gemm, "MatMul": matmul}[kind](scope, x)
@@ -62,11 +62,9 @@ def linear_chain(scope: Scope) -> Val:
         if step == "affine":
             y = affine(scope, y, axis)
         elif step == "bn" and y.rank >= 2:
-            y = batch_normalization(scope, y)  # type: ignore[assignment]
+            y = batch_normalization(scope, y)
         elif step == "activation":
             y = activation(scope, y)
-        if isinstance(y, list):
-            return y[0]
     return y
 
 

@@ -89,6 +89,10 @@ class Plan:
         domains = {"": self.opset} | ({"local": 1} if self.functions else {})
         return [helper.make_operatorsetid(domain, version) for domain, version in domains.items()]
 
+    def holds(self, dtype: str) -> bool:
+        """Whether a Constant node may hold this type: before operator set 9, floats alone."""
+        return self.opset >= 9 or dtype in ("float16", "float32", "float64")
+
     @property
     def has_overridable(self) -> bool:
         return self.ir_version >= 4
@@ -198,7 +202,10 @@ class Scope:
             twin = next((v for v in self.visible() if v.constant and _same_bits(v.values[0], array)), None)
             if twin is not None:
                 return twin
-        as_node = self.is_function or (self.parent is not None and self.plan.ir_version < 4) or self.draw.chance(0.15)
+        bare = self.is_function or (self.parent is not None and self.plan.ir_version < 4)
+        if bare and not self.plan.holds(array.dtype.name):
+            raise Refused("no Constant of this type yet")
+        as_node = bare or (self.plan.holds(array.dtype.name) and self.draw.chance(0.15))
         name = self.fresh()
         value = Val(name, (array,) * self.plan.worlds, constant=True, initializer=not as_node)
         if as_node:

@@ -28,12 +28,15 @@ DOMAINS: dict[str, Filler] = {
 ATTRIBUTES_WITHOUT_DEFAULT = {"BitShift": ("direction", ("LEFT", "RIGHT"))}
 
 
-def broadcast(draw: Draw, dims: Dims) -> Dims:
+FORMS = ("all", "scalar", "one", "last", "channel", "channel", "axis", "axis", "ones", "longer", "wider")
+
+
+def broadcast(draw: Draw, dims: Dims, form: str = "") -> Dims:
     """Dims that go together with `dims`: a number, one number per element, row, channel or batch, with leading ones,
-    and some that widen the result."""
+    and some that widen the result; a `form` at random where none is given."""
     rank = len(dims)
     axis = draw.integer(0, rank - 1) if rank else 0
-    form = draw.pick(["all", "scalar", "one", "last", "channel", "channel", "axis", "axis", "ones", "longer", "wider"])
+    form = form or draw.pick(FORMS)
     if form == "scalar" or not rank:
         return ()
     if form == "one":
@@ -58,6 +61,9 @@ def _other_dims(site: Site, index: int, dims: Dims) -> Dims:
     """Dims for another operand beside one of `dims`, so that the result is what the consumer needs."""
     if site.is_computed(index) and site.draw.chance(SAME_DIMS_CHANCE):
         return dims
+    form = site.hint(index).form
+    if form:
+        return broadcast(site.draw, dims, form)
     wanted = site.wish.dims if site.wish.exact and site.wish.dims is not None else None
     for _ in range(FORM_ATTEMPTS if wanted is not None else 1):
         other = broadcast(site.draw, dims if wanted is None else wanted)

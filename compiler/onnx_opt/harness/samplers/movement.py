@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto
 
-from onnx_opt.harness.draw import Dims, below, positive
+from onnx_opt.harness.draw import Dims, Draw, below, positive
 from onnx_opt.harness.samplers.linear import image_dims
 from onnx_opt.harness.samplers.registry import guess_attributes, sampler
 from onnx_opt.harness.sketch import Operand, Unfit
@@ -43,14 +43,22 @@ def transpose(site: Site) -> None:
     draw, wish = site.draw, site.wish.dims
     perm = site.decided("perm")
     if perm is None:
-        known = len(wish) if wish is not None else draw.pick([2, 3, 3, 4, 4, 4])
-        perm = draw.shuffled(range(known))
+        perm = _perm(draw, len(wish) if wish is not None else draw.pick([2, 2, 3, 3, 4, 4, 4]))
     fits = wish is not None and len(wish) == len(perm)
     dims = tuple(wish[list(perm).index(axis)] for axis in range(len(perm))) if wish is not None and fits else None
     x = site.operand(0, dims or draw.dims(len(perm)))
     if len(x.dims) != len(perm):
-        perm = draw.shuffled(range(len(x.dims)))
+        perm = _perm(draw, len(x.dims))
     site.attr("perm", list(perm))
+
+
+def _perm(draw: Draw, rank: int) -> list[int]:
+    """Often the last two axes change places, or the channels move to the end or to the front."""
+    axes = list(range(rank))
+    if rank < 2 or draw.chance(0.4):
+        return draw.shuffled(axes)
+    swapped = [*axes[:-2], axes[-1], axes[-2]]
+    return draw.pick([swapped, swapped, [axes[0], *axes[2:], axes[1]], [axes[0], axes[-1], *axes[1:-1]]])
 
 
 @sampler("Concat")

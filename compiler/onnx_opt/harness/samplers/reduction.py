@@ -26,9 +26,9 @@ def reduce(site: Site) -> None:
     axes = sorted(draw.shuffled(range(len(x.dims)))[: draw.pick([1, 1, 1, 2])])
     if wish is not None and keep and len(wish) == len(x.dims):
         axes = [axis for axis, (have, want) in enumerate(zip(x.dims, wish, strict=True)) if have != want] or axes
-    elif draw.chance(0.4):
+    elif draw.chance(0.6):
         axes = [len(x.dims) - 1]
-    if site.version >= 11 and draw.chance(0.3):
+    if site.version >= 11 and draw.chance(0.4):
         axes = [axis - len(x.dims) for axis in axes]
     if site.count > 1 or (site.takes("axes") and draw.chance(0.85)):
         int_list(site, 1, "axes", list(site.decided("axes", axes)))

@@ -1,0 +1,75 @@
+"""Regions solved one after the other: the whole of the choice in the `layout` pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnx_opt.analysis import FactConflict
+from onnx_opt.ir import Graph, Origin, order
+from onnx_opt.layout.apply import apply
+from onnx_opt.layout.behaviour import Refused
+from onnx_opt.layout.choice import choose, why_transposed
+from onnx_opt.layout.perms import perm_of
+from onnx_opt.layout.region import Region, regions
+from onnx_opt.layout.weigh import Weights
+
+if TYPE_CHECKING:
+    from onnx_opt.passes import PassContext
+
+RULE = "solve-layout"
+ROUNDS = 8
+"""Solving a region can let transposes meet that make another one better. Few models need a second round."""
+
+
+def solve(graph: Graph, context: PassContext) -> int:
+    """Bring every region of the model into its best layout. Returns how many were changed."""
+    weights = Weights(graph.model.graph.inputs)
+    changed = 0
+    for inner in graph.model.all_graphs():
+        if inner.is_function_body:
+            continue  # it has no initializers, and the ranks of its operands are unknown
+        here = _solve_graph(inner, weights, context)
+        changed += here
+        if here:
+            order.toposort(inner)
+    return changed
+
+
+def _solve_graph(graph: Graph, weights: Weights, context: PassContext) -> int:
+    return sum(_improve(region, weights, context) for region in regions(graph))
+
+
+def _improve(region: Region, weights: Weights, context: PassContext) -> bool:
+    """Rewrite a region if that costs less; as a whole or not at all."""
+    choice, seed = choose(region, weights), region.seed
+    if not choice.is_better or not context.admit(RULE, seed):
+        return False
+    concerned = [site.node for site, form in choice.forms.items() if form != site.form]
+    concerned += [node for tensor in region.tensors for node in tensor.transposes]
+    names = [node.label() for node in concerned]
+    origin = Origin.merge(RULE, [node.origin for node in concerned])
+    results = [value.name for node in concerned for value in node.outputs if value.name]
+    model = region.graph.model
+    try:
+        with model.transaction():
+            apply(region, choice.forms, RULE)
+            model.settle()
+    except (Refused, FactConflict) as reason:
+        context.declined(RULE, seed, str(reason))
+        return False
+    context.applied(RULE, names, origin, results)
+    return True
+
+
+def explain(graph: Graph, context: PassContext) -> None:
+    """Record for every Transpose that is left why it is."""
+    weights = Weights(graph.model.graph.inputs)
+    for inner in graph.model.all_graphs():
+        for node in inner:
+            if node.op == "Transpose" and not node.domain and perm_of(node) is None:
+                context.declined(RULE, node, "the rank of the operand is unknown")
+        for region in regions(inner):
+            forms = choose(region, weights).forms
+            for tensor in region.tensors:
+                for node in tensor.transposes:
+                    context.declined(RULE, node, why_transposed(tensor, region, forms))

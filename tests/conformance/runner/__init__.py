@@ -1,0 +1,1 @@
+"""Running models through pipelines, judging what comes out, and making small what fails."""
