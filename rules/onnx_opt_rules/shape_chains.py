@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from onnx_opt import shapes
-from onnx_opt.ir import Node, Value
+from onnx_opt.ir import Graph, Node, Value
 from onnx_opt.rewrite import known, op, require, rule
 
 
 @rule(op.Reshape("x", "shape").named("node"), exact=True, shared=True, opsets=(5, 1 << 30))
-def constant_reshape_shape(x: Value, shape: Value, node: Node) -> Any:
+def constant_reshape_shape(x: Value, shape: Value, node: Node, graph: Graph) -> Any:
     """Reshape to dims that it can take over from its operand (0) or infer (-1) needs no computed shape.
 
     -1 is only right where no other dim can be 0, for then it is not defined; a computed size must not be negative, for
@@ -23,20 +23,21 @@ def constant_reshape_shape(x: Value, shape: Value, node: Node) -> Any:
     dims = known(x.dims, "the rank of the operand is unknown")
     if node.attribute("allowzero"):
         require(all(isinstance(d, int) and d for d in wanted), "allowzero gives 0 another meaning")
+    proofs = graph.model.facts.shapes
     inferred_already = -1 in wanted
     out: list[int] = []
     for axis, dim in enumerate(wanted):
         if isinstance(dim, int):
             out.append(dim)
-        elif axis < len(dims) and shapes.equal(dim, dims[axis]):
+        elif axis < len(dims) and proofs.equal(dim, dims[axis]):
             out.append(0)
         else:
             require(not inferred_already and -1 not in out, "two dims are neither constant nor those of the operand")
-            require(shapes.at_least(dim, 0), f"{shapes.text(dim)} may be negative")
+            require(proofs.at_least(dim, 0), f"{shapes.text(dim)} may be negative")
             out.append(-1)
     if -1 in out and not inferred_already:
         copied = [dims[axis] for axis, dim in enumerate(out) if dim == 0]
-        require(all(shapes.provably_positive(dim) for dim in copied), "a dim may be 0, then -1 is not defined")
+        require(all(proofs.at_least(dim, 1) for dim in copied), "a dim may be 0, then -1 is not defined")
     return op.Reshape(x, np.array(out, np.int64), allowzero=None if 0 in out else node.attrs.get("allowzero"))
 
 

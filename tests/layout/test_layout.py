@@ -219,6 +219,32 @@ def test_a_region_within_a_branch():
     assert [node.op_type for node in branch.node] == ["Relu"]
 
 
+def test_a_region_within_a_local_function():
+    text = """<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+    g (float[2,3,4] x) => (float[2,3,4] y) { y = own.f <slope = 0.5> (x) }
+    <opset_import: ["" : 17], domain: "own"> f <slope> (a) => (b) {
+        dims = Constant <value_ints = [2, 3, 4]> ()
+        r = Reshape (a, dims)
+        t = Transpose <perm = [0, 2, 1]> (r)
+        one = Constant <value_floats = [1.0, 2.0, 3.0]> ()
+        u = Add (t, one)
+        v = Transpose <perm = [0, 2, 1]> (u)
+        w = Transpose <perm = [0, 2, 1]> (v)
+        l = LeakyRelu <alpha: float = @slope> (w)
+        b = Transpose <perm = [0, 2, 1]> (l)
+    }"""
+    result, _ = optimized(parse(text))
+    body = [node.op_type for node in result.functions[0].node if node.op_type != "Constant"]
+    # LeakyRelu has an attribute of the call and stays as it is: one pair of Transposes around it remains.
+    assert body == ["Reshape", "Transpose", "Add", "LeakyRelu", "Transpose"] or body == [
+        "Reshape",
+        "Add",
+        "Transpose",
+        "LeakyRelu",
+        "Transpose",
+    ]
+
+
 def test_unknown_ranks_are_left_alone():
     net = Net()
     net.inputs.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, None))

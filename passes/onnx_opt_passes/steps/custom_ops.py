@@ -54,6 +54,7 @@ def strip(graph: Graph, context: PassContext, selectors: Sequence[Selector]) -> 
         stripped.append(node)
         if context.admit(RULE, node):
             _strip(node, selector, context)
+    graph.model.facts.clear()  # what was known of a stripped result need not hold of what took its place
     graph.model.settle()
     _drop_imports(graph, {node.domain for node in stripped})
     if unused and not _already_stripped(context):

@@ -26,8 +26,6 @@ def solve(graph: Graph, context: PassContext) -> int:
     weights = Weights(graph.model.graph.inputs)
     changed = 0
     for inner in graph.model.all_graphs():
-        if inner.is_function_body:
-            continue  # it has no initializers, and the ranks of its operands are unknown
         here = _solve_graph(inner, weights, context)
         changed += here
         if here:
