@@ -85,7 +85,9 @@ class Prover:
 
     def judge(self, candidate: Source, quick: bool = False) -> Verdict:
         """What is known of a candidate; `quick` stops at the first thing that is wrong."""
-        return prove(self.reference, candidate, tolerance=self.tolerance, exact=self.exact, quick=quick, inner=self.inner)
+        return prove(
+            self.reference, candidate, tolerance=self.tolerance, exact=self.exact, quick=quick, inner=self.inner
+        )
 
     def is_wrong(self, graph: Graph) -> bool:
         """One step of a search."""

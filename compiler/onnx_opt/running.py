@@ -87,4 +87,5 @@ class Run:
                 self.context.journal.failures.append(reason)
                 self.broken.add(pass_.name)
                 return
-            raise PassError(reason, path=path, remedy=None if is_users else f"--no-{pass_.name} leaves it out") from error
+            remedy = None if is_users else f"--no-{pass_.name} leaves it out"
+            raise PassError(reason, path=path, remedy=remedy) from error

@@ -66,14 +66,14 @@ def transpose_to_reshape(x: Value, p: Any) -> Any:
 # -- into matrix products ----------------------------------------------------------------------------------------------
 
 
-@rule(op.Gemm(op.Transpose("a", perm="p"), "b", opt("c")).named("gemm"), shared=True, exact=True)
+@rule(op.Gemm(op.Transpose("a", perm="p"), "b", opt("c")).named("gemm"), shared=True)
 def transpose_into_gemm_a(a: Value, b: Value, c: Value | None, p: Any, gemm: Node) -> Any:
     """Gemm transposes its first operand by a flag."""
     require_swap(p, a)
     return _gemm(gemm, a, b, c, "transA")
 
 
-@rule(op.Gemm("a", op.Transpose("b", perm="p"), opt("c")).named("gemm"), shared=True, exact=True)
+@rule(op.Gemm("a", op.Transpose("b", perm="p"), opt("c")).named("gemm"), shared=True)
 def transpose_into_gemm_b(a: Value, b: Value, c: Value | None, p: Any, gemm: Node) -> Any:
     """Gemm transposes its second operand by a flag."""
     require_swap(p, b)

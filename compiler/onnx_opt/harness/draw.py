@@ -23,6 +23,8 @@ class Draw:
     def __init__(self, seed: int, name: str):
         self._rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
         self._uniform = self.pick([2, 3]) if self.chance(UNIFORM_SIZE_CHANCE) else 0
+        self.favourite = ""
+        """A way to broadcast that is chosen again and again."""
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""

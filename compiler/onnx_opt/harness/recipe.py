@@ -1,9 +1,9 @@
 """What a rule wants of its constants, found by asking it.
 
-Many rules want certain numbers: a half, the square root of two, a scale per channel. The harness does not know them; but
-the numbers stand in the rule's code, and a rule says why it declines. So the constants of some instances are tried one
-after the other, and a change is kept when the reason becomes a new one, until the rule applies. What was found is the
-recipe by which later instances are made.
+Many rules want certain numbers: a half, the square root of two, a scale per channel. The harness does not know them;
+but the numbers stand in the rule's code, and a rule says why it declines. So the constants of some instances are tried
+one after the other, and a change is kept when the reason becomes a new one, until the rule applies. What was found is
+the recipe by which later instances are made.
 """
 
 from __future__ import annotations
@@ -26,27 +26,30 @@ from onnx_opt.harness.sketch import Unfit
 from onnx_opt.harness.vary import Subject
 from onnx_opt.rewrite.rule import Rule
 
-SEARCHES = 10
+SEARCHES = 8
 """Instances that are tried."""
-TRIALS, JOINT_TRIALS = 200, 200
+TRIALS, JOINT_TRIALS = 400, 300
 """Changes of one constant, and of all at once, that are tried on each."""
 COMMON = (0, 1, -1, 2, 0.5, 3)
-FORMS = ("scalar", "one", "last", "channel")
+FORMS = ("scalar", "last", "channel")
 DEPTH = 3
 """How far calls of the rule's own helpers are followed for numbers."""
 
 
 @lru_cache(maxsize=256)
 def recipe_of(rule: Rule) -> Recipe:
-    """Hints for the constants of a rule, by the names that its pattern has for them; none where it needs none."""
+    """Hints for the constants of a rule, by the names that its pattern has for them; none where it needs none, and the
+    most that was found where nothing makes it apply."""
     subjects = list(_subjects(rule))
     if any(not _answer(rule, subject) for subject in subjects):
         return {}
+    best: Recipe = {}
     for number, subject in enumerate(subjects):
         search = _Search(rule, subject, Draw(number, f"{rule.name} search"))
         if search.run():
             return search.recipe
-    return {}
+        best = max(best, search.recipe, key=len)
+    return best
 
 
 def _subjects(rule: Rule) -> Iterator[Subject]:
@@ -92,7 +95,8 @@ class _Search:
     def _all_at_once(self) -> bool:
         start = {name: self.subject.sketch.constants[constant] for name, constant in self.subject.leaves.items()}
         for _ in range(JOINT_TRIALS if len(start) > 1 else 0):
-            chosen = {name: Hint(self.draw.pick(self.own or self.numbers)) for name in start}
+            form = self.draw.pick(["", "scalar"])
+            chosen = {name: Hint(self.draw.pick(self.own or self.numbers), form) for name in start}
             for name, hint in chosen.items():
                 self._set(name, start[name])
                 self._change(name, hint)
@@ -102,7 +106,8 @@ class _Search:
         return False
 
     def _moves(self) -> list[tuple[str, Hint]]:
-        hints = [*map(Hint, self.numbers), *(Hint(form=form) for form in FORMS)]
+        hints = [Hint(number, form) for number in self.numbers for form in ("", "scalar")]
+        hints += [Hint(form=form) for form in FORMS]
         return self.draw.shuffled([(name, hint) for name in self.subject.leaves for hint in hints])
 
     def _change(self, name: str, hint: Hint) -> np.ndarray:

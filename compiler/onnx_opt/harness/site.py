@@ -217,9 +217,9 @@ class Site:
         return self.schema is not None and self._formal(index).option == defs.OpSchema.FormalParameterOption.Single
 
     def _settle(self, variable: str, elem_type: int) -> None:
-        """What one operand is, all of the same type variable are."""
+        """What one operand is, all that are made later and have the same type variable are."""
         if elem_type in self._allowed(variable):
-            self._types.setdefault(variable, elem_type)
+            self._types[variable] = elem_type
 
     def _allowed(self, variable: str) -> tuple[int, ...]:
         return allowed_types(self.op, self.domain, self.version, variable)

@@ -20,9 +20,9 @@ def verify(rule: Rule, *, seed: int = 0, instances: int = 50, most_failures: int
 
     The rule is applied by the driver, for every target that it can tell apart; the result must be a valid model that
     gives the same names, element types, shapes and values (to the bit for an exact rule), for static and dynamic
-    sizes, and with NaN, infinities and signed zeros among the inputs. The instance of each seed depends on
-    the rule and that seed alone; every second one is a near miss. Stops
-    early after `most_failures`. Raises `MissingRuntimeError` without ONNX Runtime.
+    sizes, and with NaN, infinities and signed zeros among the inputs. The instances are those of the seeds `seed`,
+    `seed + 1` and so on, each a function of the rule and its seed alone; every second one is a near miss. Stops early
+    after `most_failures`. Raises `MissingRuntimeError` without ONNX Runtime.
     """
     import_runtime()
     report = HarnessReport(rule, seed)

@@ -150,8 +150,7 @@ def _function(model: Model, span: Span) -> Function:
             opsets.append(OperatorSetIdProto.FromString(model.buffer[start:end]))
     header = FunctionProto.FromString(b"".join(kept))
     domain = schemas.normal_domain(header.domain)
-    function = Function(model, header.name, domain, header.overload, _opsets(opsets))
-    return function
+    return Function(model, header.name, domain, header.overload, _opsets(opsets))
 
 
 @dataclass

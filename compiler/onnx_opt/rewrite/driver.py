@@ -88,9 +88,9 @@ class Driver:
         except Exception as error:
             if not self.context.tolerant:
                 raise
-            reason = f"rule {each.name} failed at node '{node.label()}': {type(error).__name__}: {error}"
-            self.context.journal.failures.append(reason)
-            self.context.declined(each.name, node, reason)
+            failure = f"rule {each.name} failed at node '{node.label()}': {type(error).__name__}: {error}"
+            self.context.journal.failures.append(failure)
+            self.context.declined(each.name, node, failure)
             return False
         return True
 

@@ -15,6 +15,8 @@ from .scope import Refused, Scope, Val
 def per_something(scope: Scope, value: Val, axis: int) -> np.ndarray:
     """A constant for each element along `axis`, or along another one, or for all, or for each element."""
     draw = scope.draw
+    if not -value.rank <= axis < value.rank:
+        raise Refused("no such axis")
     sizes = [dim if dim is not None else 1 for dim in value.dims]
     forms = [[], [1], [1] * value.rank, [sizes[axis]], [sizes[-1]]]
     aligned = [sizes[axis], *[1] * (value.rank - 1 - axis % value.rank)]

@@ -16,6 +16,8 @@ from .ways import Way
 from .work import Report
 from .worker import Died, Failed, Worker
 
+HARNESS = "harness"
+"""The kind of a finding about the generator or the runner themselves."""
 SHRUNK_PER_KIND = 3
 """Findings with the same way, kind and text that are made small; many seeds meet one bug. Of one seed and kind, only
 the first is."""
@@ -104,6 +106,8 @@ class Campaign:
             self._seen[mark] += 1
             if self.regressions is None or self._seen[mark] > SHRUNK_PER_KIND:
                 return
+        if finding.kind == HARNESS:
+            return
         model, feeds = worker.call("make_case", seed)
         small = shrink(worker, model, feeds, Way.parse(finding.way), finding)
         path = write(self.regressions, worker, f"seed{seed}", small)
@@ -122,7 +126,7 @@ def examined(worker: Worker, seed: int) -> Report:
                 return Report(seed, thrown_away=str(death), findings=deaths)
             deaths.append(Finding(way, "hang" if death.hangs else "crash", f"in stage '{action}'"))
         except Failed as error:
-            return Report(seed, findings=[Finding("O1", "harness", str(error))])
+            return Report(seed, findings=[Finding("", HARNESS, str(error))])
         else:
             report.findings += deaths
             return report

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from onnx_opt.harness.site import Site
 
 FORM_ATTEMPTS = 8
+FAVOURITE_CHANCE = 0.3
+"""How often the constants that follow are broadcast like this one."""
 SAME_DIMS_CHANCE = 0.75
 """How often an operand that the pattern says how to compute is not broadcast."""
 
@@ -36,7 +38,9 @@ def broadcast(draw: Draw, dims: Dims, form: str = "") -> Dims:
     and some that widen the result; a `form` at random where none is given."""
     rank = len(dims)
     axis = draw.integer(0, rank - 1) if rank else 0
-    form = form or draw.pick(FORMS)
+    form = form or draw.favourite or draw.pick(FORMS)
+    if not draw.favourite and draw.chance(FAVOURITE_CHANCE):
+        draw.favourite = form
     if form == "scalar" or not rank:
         return ()
     if form == "one":
