@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx_opt import types
+from onnx_opt import shapes, types
 from onnx_opt.ir import Node, Value
 from onnx_opt.layout.perms import compose, inverse, is_identity, moves_nothing
 from onnx_opt.layout.views import shape_operand
@@ -81,7 +81,7 @@ def transpose_into_gemm_b(a: Value, b: Value, c: Value | None, p: Any, gemm: Nod
 
 
 def _gemm(gemm: Node, a: Value, b: Value, c: Value | None, flag: str) -> Any:
-    attrs = {**gemm.attrs, flag: 1 - int(gemm.attribute(flag, 0))}
+    attrs = {**gemm.attrs, flag: int(not gemm.attribute(flag, 0))}
     return op.Gemm(a, b, c, **attrs) if c is not None else op.Gemm(a, b, **attrs)
 
 
@@ -108,8 +108,13 @@ def product_of_transposed(a: Value, b: Value, p: Any, q: Any, r: Any) -> Any:
 
 @rule(op.Transpose(op.MatMul(op.Transpose("a", perm="p"), const("w")), perm="r"))
 def product_with_transposed_weights(a: Value, w: Any, p: Any, r: Any) -> Any:
-    """(A' W)' = W' A, with W transposed at rest."""
+    """(A' W)' = W' A, with W transposed at rest.
+
+    ONNX Runtime does not broadcast the first operand to an empty batch.
+    """
     require(w.ndim == 2, "the weights are no matrix")
+    batch = known(a.dims, "the rank of the operand is unknown")[:-2]
+    require(all(map(shapes.provably_positive, batch)), "the batch may be empty")
     require_swap(p, a)
     require_swap(r, a)
     return op.MatMul(np.ascontiguousarray(w.T), a)

@@ -301,12 +301,12 @@ def test_transposes_go_into_gemm():
 
 def test_products_of_transposed_operands():
     expect(
-        """g (float[N,3,4] a) => (float[N,2,4] y) <float[3,2] w = {1, 2, 3, 4, 5, 6}> {
+        """g (float[5,3,4] a) => (float[5,2,4] y) <float[3,2] w = {1, 2, 3, 4, 5, 6}> {
             t = Transpose <perm = [0, 2, 1]> (a)
             m = MatMul (t, w)
             y = Transpose <perm = [0, 2, 1]> (m)
         }""",
-        """g (float[N,3,4] a) => (float[N,2,4] y) <float[2,3] w = {1, 3, 5, 2, 4, 6}> { y = MatMul (w, a) }""",
+        """g (float[5,3,4] a) => (float[5,2,4] y) <float[2,3] w = {1, 3, 5, 2, 4, 6}> { y = MatMul (w, a) }""",
         "layout",
     )
 

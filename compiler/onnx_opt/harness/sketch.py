@@ -119,6 +119,11 @@ class Sketch:
         self.arrays.update(zip(names, arrays, strict=True))
         return [Operand(name, array) for name, array in zip(names, arrays, strict=True)]
 
+    def recompute(self, proto: onnx.NodeProto) -> None:
+        """Note what a node computes that was changed. Raises `Unfit` where ONNX Runtime does not compute it."""
+        operands = [Operand(name, self.arrays[name]) for name in proto.input if name]
+        self.arrays.update(zip(proto.output, self._compute(proto, operands), strict=True))
+
     def _compute(self, proto: onnx.NodeProto, operands: list[Operand]) -> list[np.ndarray]:
         given = {o.name: o.array for o in operands}
         constants = {name: array for name, array in given.items() if name in self.constants}

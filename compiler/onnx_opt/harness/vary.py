@@ -85,6 +85,7 @@ def optional_result_is_read(subject: Subject, draw: Draw) -> None:
         raise Unfit("there are no further results")
     while len(node.output) < schema.max_output:
         node.output.append(subject.sketch.fresh("extra"))
+    subject.sketch.recompute(node)
     subject.sketch.outputs.append(node.output[-1])
 
 

@@ -350,7 +350,9 @@ class Graph(SurgeonMethods, Structure):
         `values` are the elements that it has in every run."""
         producer = value.producer
         if producer is not None:
-            producer.outputs = [Variable("") if result is value else result for result in producer.outputs]
+            # Among several results it keeps its place: not every operator may leave one out.
+            rest = Variable(self.fresh(value.name), graph=self) if len(producer.outputs) > 1 else Variable("")
+            producer.outputs = [rest if result is value else result for result in producer.outputs]
         self.model.record(self._restore_variable, value, value.__class__, dict(value.__dict__))
         value.__class__ = Constant
         value._array = values  # type: ignore[attr-defined]

@@ -10,13 +10,17 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from . import control, elementwise, linear, motifs, movement, reduction
+from . import control, elementwise, layouts, linear, motifs, movement, reduction, shapes
 from .draw import Draw
 from .scope import Plan, Scope, Val, free_names
 
-SAMPLERS = (control, elementwise, linear, motifs, movement, reduction)
+SAMPLERS = (control, elementwise, layouts, linear, motifs, movement, reduction, shapes)
 """Importing them registers their samplers."""
 WORLDS = 3
+THEMES = (
+    "", "", "", "linear_chain", "linear_chain", "layouts", "layouts", "shape_chain", "nothing_added",
+    "nothing_moved", "constants_only", "movement", "control", "expression", "elementwise",
+)  # fmt: skip
 OPSETS = (7, 8, 9, 10, 11, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 21, 21, 22, 23)
 
 
@@ -54,11 +58,13 @@ def _plan(draw: Draw) -> Plan:
     floats = draw.pick([["float32"]] * 6 + [["float32", "float64"], ["float64"], ["float16"], ["float32", "float16"]])
     if opset >= 13 and draw.chance(0.06):
         floats = ["float32", "bfloat16"]
-    integers = draw.pick([["int64"]] * 4 + [["int64", "int32"], ["int64", "uint8"], ["int64", "int8"], ["int32", "uint32"]])
+    integers = draw.pick(
+        [["int64"]] * 4 + [["int64", "int32"], ["int64", "uint8"], ["int64", "int8"], ["int32", "uint32"]]
+    )
     ir_version = draw.pick([3, 3, 4] if opset < 9 and draw.chance(0.7) else [4, 6, 7, 8, 8, 9, 10])
     if draw.chance(0.05):
         ir_version = 3
-    return Plan(draw, opset, ir_version, symbols, floats, integers)
+    return Plan(draw, opset, ir_version, symbols, floats, integers, draw.pick(THEMES))
 
 
 def _model(scope: Scope) -> onnx.ModelProto:
@@ -158,9 +164,7 @@ def _feeds(scope: Scope, model: onnx.ModelProto) -> list[dict[str, Any]]:
     feeds = []
     for world in range(scope.plan.worlds):
         feed = {
-            value.name: value.values[world]
-            for value, _ in scope.inputs
-            if not (value.name in defaults and world == 0)
+            value.name: value.values[world] for value, _ in scope.inputs if not (value.name in defaults and world == 0)
         }
         if any(value.name == "unused" for value in model.graph.input):
             feed["unused"] = np.zeros((2, scope.plan.symbols["N"][world]), np.float32)

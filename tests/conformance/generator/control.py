@@ -28,6 +28,25 @@ def grow(scope: Scope, count: int) -> None:
             continue
 
 
+def grow_on(scope: Scope, x: Val, count: int) -> Val:
+    """Add operators that work on `x` by preference, and on each other's results; the last of these."""
+    before, scope.focus = scope.focus, x
+    try:
+        for _ in range(count):
+            known = len(scope.values)
+            try:
+                with scope.attempt():
+                    draw_sampler(scope, without=("control", "layouts")).sample(scope)
+            except Refused:
+                continue
+            made = [v for v in scope.values[known:] if not v.is_sequence and not v.constant and v.rank]
+            scope.focus = made[-1] if made else scope.focus
+        assert scope.focus is not None
+        return scope.focus
+    finally:
+        scope.focus = before
+
+
 def body_of(scope: Scope) -> Scope:
     """A scope that captures from this one."""
     if scope.depth >= DEEPEST or scope.is_function:
@@ -94,7 +113,10 @@ def _condition(scope: Scope) -> Val:
     if style == "shape":
         x = scope.pick(least=1)
         size = scope.node("Gather", [scope.node("Shape", [x]), scope.const(np.asarray(0, np.int64))], axis=0)
-        return scope.node(draw.pick(["Equal", "Greater"] if scope.plan.opset >= 9 else ["Equal"]), [size, scope.scalar(draw.integer(0, 3), "int64")])
+        return scope.node(
+            draw.pick(["Equal", "Greater"] if scope.plan.opset >= 9 else ["Equal"]),
+            [size, scope.scalar(draw.integer(0, 3), "int64")],
+        )
     return scope.pick(["bool"], where=lambda v: all(array.size == 1 for array in v.values) and v.rank < 2)
 
 
@@ -224,7 +246,11 @@ def _with_references(scope: Scope) -> tuple[list[onnx.NodeProto], list[onnx.Attr
         made = onnx.NodeProto()
         made.CopyFrom(node)
         for attribute in made.attribute:
-            if attribute.type in REFERABLE and node.op_type not in ("Constant", "Cast") and scope.draw.chance(NAMED_TYPES):
+            if (
+                attribute.type in REFERABLE
+                and node.op_type not in ("Constant", "Cast")
+                and scope.draw.chance(NAMED_TYPES)
+            ):
                 outer = onnx.AttributeProto()
                 outer.CopyFrom(attribute)
                 outer.name = f"{attribute.name}_{len(passed)}"

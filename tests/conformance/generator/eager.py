@@ -94,8 +94,6 @@ def _carried(name: str, value: Value) -> tuple[str, Value]:
     return (f"{name}.wide", value.astype(np.float32)) if is_narrow else (name, value)
 
 
-
-
 def _back(column: tuple[Value, ...], narrow: bool) -> tuple[Value, ...]:
     for value in column:
         for part in value if isinstance(value, list) else [value]:

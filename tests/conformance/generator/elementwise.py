@@ -44,9 +44,7 @@ def other(scope: Scope, value: Val) -> Val:
 
 def _broadcasts(one: Val, two: Val) -> bool:
     pairs = zip(one.shapes, two.shapes, strict=True)
-    return all(
-        all(a == b or 1 in (a, b) for a, b in zip(reversed(p), reversed(q), strict=False)) for p, q in pairs
-    )
+    return all(all(a == b or 1 in (a, b) for a, b in zip(reversed(p), reversed(q), strict=False)) for p, q in pairs)
 
 
 def _unary(op: str, scope: Scope) -> Val:

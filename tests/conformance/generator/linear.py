@@ -16,9 +16,13 @@ POSITIVE_FROM = 0.25
 
 def image(scope: Scope, spatial: int = 0) -> Val:
     """Something of dims (batch, channels, spatial...) whose channels are known."""
-    rank = 2 + (spatial or scope.draw.pick([1, 2, 2, 2, 3]))
+    draw = scope.draw
+    rank = 2 + (spatial or draw.pick([1, 2, 2, 2, 3]))
+    kinds = [kind for kind in scope.plan.floats if kind in ("float32", "float64")] or ["float32"]
+    if scope.focus is None and scope.parent is None and not scope.is_function and draw.chance(0.35):
+        return scope.input(kinds[0], [scope.axis(), draw.integer(1, 4), *(scope.axis() for _ in range(rank - 2))])
     return scope.pick(
-        [kind for kind in scope.plan.floats if kind in ("float32", "float64", "float16")] or ["float32"],
+        kinds,
         rank,
         where=lambda value: value.dims[1] not in (None, 0) and int(value.dims[1] or 0) <= 16,
     )
@@ -202,7 +206,9 @@ def layer_normalization(scope: Scope) -> object:
         raise Refused("an axis of unknown size")
     bias = scope.const(draw.array(x.dtype, [size], "plain")) if draw.chance(0.7) else None
     scale = scope.const(draw.array(x.dtype, [size], draw.pick(["plain", "simple"])))
-    return scope.node("LayerNormalization", [x, scale, bias], draw.pick([1, 1, 3]), axis=draw.pick([-1, x.rank - 1, None]))
+    return scope.node(
+        "LayerNormalization", [x, scale, bias], draw.pick([1, 1, 3]), axis=draw.pick([-1, x.rank - 1, None])
+    )
 
 
 @sampler(0.2, 21)

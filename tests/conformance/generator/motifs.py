@@ -21,8 +21,13 @@ def per_something(scope: Scope, value: Val, axis: int) -> np.ndarray:
     forms = [[], [1], [1] * value.rank, [sizes[axis]], [sizes[-1]]]
     aligned = [sizes[axis], *[1] * (value.rank - 1 - axis % value.rank)]
     forms += [aligned, aligned, aligned, [1] * (value.rank - len(aligned)) + aligned]
-    forms += [[1, *([1] * (value.rank - len(aligned)) + aligned)], sizes[-2:], sizes, [sizes[0], *[1] * (value.rank - 1)]]
-    dims = draw.pick(forms)
+    forms += [
+        [1, *([1] * (value.rank - len(aligned)) + aligned)],
+        sizes[-2:],
+        sizes,
+        [sizes[0], *[1] * (value.rank - 1)],
+    ]
+    dims = aligned if draw.chance(0.4) else draw.pick(forms)
     if draw.chance(0.04):
         dims = [draw.integer(2, 3) if size == 1 else size for size in dims]
     return draw.array(value.dtype, dims, draw.pick(["plain", "plain", "plain", "simple", "special"]))
@@ -59,7 +64,7 @@ def linear_chain(scope: Scope) -> Val:
     elif draw.chance(0.25) and is_image:
         x = _padded(scope, x)
     y = {"Conv": conv, "ConvTranspose": conv_transpose, "Gemm": gemm, "MatMul": matmul}[kind](scope, x)
-    for _ in range(draw.pick([1, 1, 2, 3])):
+    for _ in range(draw.pick([1, 2, 2, 3])):
         step = draw.pick(["affine", "affine", "bn", "activation"])
         if step == "affine":
             y = affine(scope, y, axis)
@@ -75,7 +80,9 @@ def _padded(scope: Scope, x: Val) -> Val:
     spatial = x.rank - 2
     amounts = [0] * (2 * x.rank)
     for side in (2, x.rank + 2):
-        amounts[side : side + spatial] = [draw.pick([0, 1, 1, 2, -1] if draw.chance(0.2) else [0, 1, 2]) for _ in range(spatial)]
+        amounts[side : side + spatial] = [
+            draw.pick([0, 1, 1, 2, -1] if draw.chance(0.2) else [0, 1, 2]) for _ in range(spatial)
+        ]
     if draw.chance(0.1):
         amounts[draw.integer(0, 1)] = 1
     mode = draw.pick(["constant", "constant", "constant", "constant", "edge"])
@@ -91,7 +98,9 @@ def nothing_added(scope: Scope) -> Val:
     """x + 0, x - 0, x * 1, x / 1, x ** 1, with zeros of either sign, one element off, or a constant that widens."""
     draw = scope.draw
     x = scope.pick(NUMBERS)
-    op, number = draw.pick([("Add", 0.0), ("Add", -0.0), ("Sub", 0.0), ("Sub", -0.0), ("Mul", 1.0), ("Div", 1.0), ("Pow", 1.0)])
+    op, number = draw.pick(
+        [("Add", 0.0), ("Add", -0.0), ("Sub", 0.0), ("Sub", -0.0), ("Mul", 1.0), ("Div", 1.0), ("Pow", 1.0)]
+    )
     dims = [1 if dim is None or draw.chance(0.5) else dim for dim in x.dims][draw.integer(0, x.rank) :]
     if draw.chance(0.1):
         dims = [1, *dims] if draw.chance(0.6) else [2, *dims]
@@ -99,7 +108,7 @@ def nothing_added(scope: Scope) -> Val:
     if draw.chance(0.15) and array.size:
         array.reshape(-1)[draw.integer(0, array.size - 1)] = draw.pick([-number, 2, number])
     constant = scope.const(array)
-    first = op in ("Add", "Mul") and draw.chance(0.4) or (op == "Sub" and draw.chance(0.1))
+    first = (op in ("Add", "Mul") and draw.chance(0.4)) or (op == "Sub" and draw.chance(0.1))
     return scope.node(op, [constant, x] if first else [x, constant])
 
 
@@ -142,135 +151,13 @@ def nothing_moved(scope: Scope) -> Val:
         return scope.node("Split", [x], axis=0, **({"num_outputs": 1} if scope.plan.opset >= 18 else {}))
     if style == "cast" and (new or x.dtype != "bfloat16"):
         wide = {"float32": "float64", "int32": "int64", "uint8": "int32"}.get(x.dtype, x.dtype)
-        there = scope.node("Cast", [x], to=_kind(wide if near else x.dtype))
-        return scope.node("Cast", [there], to=_kind(x.dtype)) if near else there
+        there = scope.node("Cast", [x], to=kind_of(wide if near else x.dtype))
+        return scope.node("Cast", [there], to=kind_of(x.dtype)) if near else there
     raise Refused(style)
 
 
-def _kind(dtype: str) -> int:
+def kind_of(dtype: str) -> int:
     return int(helper.np_dtype_to_tensor_dtype(dtype_of(dtype)))
-
-
-@sampler(1.2)
-def two_transposes(scope: Scope) -> Val:
-    """Transposes with something between them, undone or not."""
-    draw = scope.draw
-    x = scope.pick(scope.plan.floats, least=2)
-    perm = draw.permutation(x.rank)
-    y = scope.node("Transpose", [x], perm=perm)
-    for _ in range(draw.integer(0, 2)):
-        y = affine(scope, y, draw.integer(0, y.rank - 1)) if draw.chance(0.5) else scope.node("Relu", [y])
-    back = [int(i) for i in np.argsort(perm)] if draw.chance(0.7) else draw.permutation(x.rank)
-    return scope.node("Transpose", [y], perm=[*back, *range(x.rank, y.rank)])
-
-
-# -- shape arithmetic --------------------------------------------------------------------------------------------------
-
-
-def dim_of(scope: Scope, x: Val, rank: int) -> Val:
-    """One size of `x`, as a 0-d or a 1-d value."""
-    draw = scope.draw
-    axis = draw.integer(0, x.rank - 1)
-    whole = scope.node("Shape", [x])
-    if draw.chance(0.6) or scope.plan.opset < 10:
-        index = np.array(axis if rank == 0 else [axis], np.int64)
-        return scope.node("Gather", [whole, scope.const(index)], axis=0)
-    cut = scope.node("Slice", [whole, ints(scope, [axis]), ints(scope, [axis + 1]), ints(scope, [0])])
-    if rank == 1:
-        return cut
-    return scope.node("Reshape", [cut, ints(scope, [])]) if draw.chance(0.3) else _squeezed(scope, cut)
-
-
-def _squeezed(scope: Scope, x: Val) -> Val:
-    if scope.plan.opset < 13:
-        return scope.node("Squeeze", [x], axes=[0])
-    return scope.node("Squeeze", [x, ints(scope, [0])])
-
-
-def unsqueezed(scope: Scope, x: Val) -> Val:
-    """A 0-d value as 1-d."""
-    if scope.plan.opset < 13:
-        return scope.node("Unsqueeze", [x], axes=[0])
-    return scope.node("Unsqueeze", [x, ints(scope, [0])])
-
-
-def arithmetic(scope: Scope, x: Val) -> Val:
-    """Something computed from a size."""
-    draw = scope.draw
-    op = draw.pick(["Add", "Mul", "Sub", "Div", "Max", "Min", "Cast", "Neg", "Abs", "float"])
-    number = scope.const(np.full([] if draw.chance(0.5) else x.shapes[0], draw.pick([1, 1, 2, 3, -1 if op != "Div" else 2])))
-    if op == "Cast":
-        there = scope.node("Cast", [x], to=_kind(draw.pick(["int32", "float32", "float64"])))
-        return scope.node("Cast", [there], to=_kind("int64"))
-    if op == "float":
-        real = scope.node("Cast", [x], to=_kind("float32"))
-        real = scope.node(draw.pick(["Mul", "Div"]), [real, scope.scalar(draw.pick([2.0, 0.5, 1.5, 3.0]), "float32")])
-        real = scope.node(draw.pick(["Floor", "Ceil"]), [real])
-        return scope.node("Cast", [real], to=_kind("int64"))
-    if op in ("Neg", "Abs"):
-        return scope.node(op, [x])
-    if op in ("Max", "Min") and scope.plan.opset < 12:
-        raise Refused("no integers yet")
-    return scope.node(op, [number, x] if op != "Div" and draw.chance(0.3) else [x, number])
-
-
-def small(value: Val) -> Val:
-    """`value`, if it is fit to be a size."""
-    if any((array < -1).any() or (array > 40).any() for array in value.values):
-        raise Refused("no size")
-    return value
-
-
-def computed_dims(scope: Scope, x: Val, count: int) -> Val:
-    """A list of dims: sizes of `x`, constants, things computed from them, joined."""
-    draw = scope.draw
-    parts = []
-    for _ in range(count):
-        if draw.chance(0.3):
-            parts.append(ints(scope, [draw.pick([1, 1, 2, 3, -1])]))
-            continue
-        size = dim_of(scope, x, draw.pick([0, 1]))
-        if draw.chance(0.4):
-            size = arithmetic(scope, size)
-        parts.append(unsqueezed(scope, size) if size.rank == 0 else size)
-    return small(scope.node("Concat", parts, axis=0))
-
-
-@sampler(3.5, 8)
-def shape_chain(scope: Scope) -> object:
-    """Shape arithmetic, and what it is for."""
-    draw = scope.draw
-    x = scope.pick([*scope.plan.floats, "int64", "bool"], least=1)
-    style = draw.pick(["reshape", "own", "merge", "expand", "range", "fill", "slice", "tile", "keep"])
-    if style == "own":
-        wanted = [dim for axis in range(x.rank) for dim in [_size_at(scope, x, axis)]]
-        wanted[draw.integer(0, x.rank - 1)] = ints(scope, [-1]) if draw.chance(0.5) else wanted[0]
-        return scope.node("Reshape", [x, small(scope.node("Concat", wanted, axis=0))])
-    if style == "merge":
-        parts = [_size_at(scope, x, 0), ints(scope, [-1]), ints(scope, [draw.pick([1, 2, 1])])]
-        return scope.node("Reshape", [x, scope.node("Concat", draw.shuffled(parts)[: draw.integer(1, 3)], axis=0)])
-    if style == "reshape":
-        return scope.node("Reshape", [x, computed_dims(scope, x, draw.integer(1, 3))])
-    if style == "expand":
-        target = scope.node("Shape", [x]) if draw.chance(0.5) else computed_dims(scope, x, draw.integer(1, 3))
-        source = x if draw.chance(0.4) else scope.const(draw.array(x.dtype, draw.pick([[], [1], [1, 1]])))
-        return scope.node("Expand", [source, target])
-    if style == "fill" and scope.plan.opset >= 9:
-        return scope.node("ConstantOfShape", [computed_dims(scope, x, draw.integer(1, 2))])
-    if style == "range" and scope.plan.opset >= 11:
-        limit = small(dim_of(scope, x, 0))
-        return scope.node("Range", [scope.scalar(0, "int64"), limit, scope.scalar(draw.pick([1, 1, 2]), "int64")])
-    if style == "slice" and scope.plan.opset >= 10:
-        end = dim_of(scope, x, 1)
-        end = arithmetic(scope, end) if draw.chance(0.4) else end
-        return scope.node("Slice", [x, ints(scope, [draw.pick([0, 0, 1])]), end, ints(scope, [draw.integer(0, x.rank - 1)])])
-    if style == "tile":
-        return scope.node("Tile", [x, scope.node("Concat", [_size_at(scope, x, a) for a in range(x.rank)], axis=0)])
-    return computed_dims(scope, x, draw.integer(1, 3))
-
-
-def _size_at(scope: Scope, x: Val, axis: int) -> Val:
-    return scope.node("Gather", [scope.node("Shape", [x]), ints(scope, [axis])], axis=0)
 
 
 @sampler(1.5)
@@ -284,7 +171,9 @@ def constants_only(scope: Scope) -> Val:
     for _ in range(draw.integer(1, 3)):
         op = draw.pick(["Add", "Mul", "Sub", "Neg", "Abs", "Relu", "Sqrt", "Exp", "Cast", "Sign"])
         if op == "Cast":
-            x = scope.node("Cast", [x], to=_kind(draw.pick(["float32", "int32", "int64", "float64", "uint8", "bool"])))
+            x = scope.node(
+                "Cast", [x], to=kind_of(draw.pick(["float32", "int32", "int64", "float64", "uint8", "bool"]))
+            )
         elif op in ("Add", "Mul", "Sub"):
             x = scope.node(op, [x, scope.const(draw.array(x.dtype, draw.pick([[], [1], x.shapes[0]])))])
         else:

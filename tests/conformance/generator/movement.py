@@ -35,7 +35,9 @@ def with_axes(scope: Scope, op: str, x: Val, axes: list[int] | None, since: int,
 @sampler(1.5)
 def transpose(scope: Scope) -> Val:
     x = scope.pick(ANY)
-    return scope.node("Transpose", [x], perm=None if scope.draw.chance(0.15) else scope.draw.permutation(x.rank) or None)
+    return scope.node(
+        "Transpose", [x], perm=None if scope.draw.chance(0.15) else scope.draw.permutation(x.rank) or None
+    )
 
 
 @sampler(1.5)
@@ -152,7 +154,9 @@ def slice_(scope: Scope) -> Val:
     for axis in axes:
         size = max(x.size(axis), 1)
         step = draw.pick([1, 1, 1, 2, -1, -2]) if scope.plan.opset >= 10 else 1
-        start, end = draw.pick([(0, size), (0, 2**31 - 1), (1, 2**63 - 1), (-2, size), (0, -1), (1, 1), (0, 1), (-1, 99)])
+        start, end = draw.pick(
+            [(0, size), (0, 2**31 - 1), (1, 2**63 - 1), (-2, size), (0, -1), (1, 1), (0, 1), (-1, 99)]
+        )
         starts.append(start if step > 0 else draw.pick([-1, size - 1, 99]))
         ends.append(end if step > 0 else draw.pick([-(2**63), -99, 0, -size - 1]))
         steps.append(step)
@@ -210,7 +214,9 @@ def scatter_elements(scope: Scope) -> Val:
     if not unique:
         raise Refused("the order of writes to one element is open")
     updates = scope.const(draw.array(x.dtype, dims))
-    return scope.node("ScatterElements", [x, scope.const(np.ascontiguousarray(indices)), updates], axis=axis, reduction=reduction)
+    return scope.node(
+        "ScatterElements", [x, scope.const(np.ascontiguousarray(indices)), updates], axis=axis, reduction=reduction
+    )
 
 
 @sampler(0.5, 11)
@@ -249,7 +255,11 @@ def pad(scope: Scope) -> Val:
 def shape(scope: Scope) -> Val:
     draw = scope.draw
     x = scope.pick(ANY)
-    window = {"start": draw.integer(-2, 2), "end": draw.pick([None, 1, 2, -1])} if scope.plan.opset >= 15 and draw.chance(0.3) else {}
+    window = (
+        {"start": draw.integer(-2, 2), "end": draw.pick([None, 1, 2, -1])}
+        if scope.plan.opset >= 15 and draw.chance(0.3)
+        else {}
+    )
     return scope.node("Shape", [x], **window)
 
 
@@ -267,12 +277,16 @@ def constant_of_shape(scope: Scope) -> Val:
     value = None
     if draw.chance(0.7):
         filler = draw.array(draw.pick([*scope.plan.floats, *scope.plan.integers, "bool"]), [1])
-        value = helper.make_tensor("value", helper.np_dtype_to_tensor_dtype(filler.dtype), [1], filler.tobytes(), raw=True)
+        value = helper.make_tensor(
+            "value", helper.np_dtype_to_tensor_dtype(filler.dtype), [1], filler.tobytes(), raw=True
+        )
     return scope.node("ConstantOfShape", [dims], value=value)
 
 
 def _is_small_shape(value: Val) -> bool:
-    return all(v.size <= 5 and (v >= 0).all() and (v <= 64).all() and math.prod(v.tolist()) <= 1024 for v in value.values)
+    return all(
+        v.size <= 5 and (v >= 0).all() and (v <= 64).all() and math.prod(v.tolist()) <= 1024 for v in value.values
+    )
 
 
 @sampler(0.5, 11)
@@ -326,7 +340,7 @@ def trilu(scope: Scope) -> Val:
 @sampler(0.2, 10)
 def reverse_sequence(scope: Scope) -> Val:
     x = scope.floating(least=2)
-    time, batch = x.dims[:2]
+    batch = x.dims[1]
     if batch is None or not x.size(0):
         raise Refused("lengths of unknown number")
     lengths = scope.const(np.full(batch, scope.draw.integer(1, x.size(0)), np.int64))

@@ -18,7 +18,9 @@ REDUCTIONS = (
 
 def _reduce(op: str, scope: Scope) -> Val:
     draw = scope.draw
-    kinds = [kind for kind in (*scope.plan.floats, *scope.plan.integers) if kind in ("float32", "float64", "int32", "int64")]
+    kinds = [
+        kind for kind in (*scope.plan.floats, *scope.plan.integers) if kind in ("float32", "float64", "int32", "int64")
+    ]
     x = scope.pick(kinds or ["float32"])
     axes = draw.some(range(x.rank), 2) or None
     if axes is not None and scope.plan.opset >= 11:
@@ -142,7 +144,9 @@ def sequence(scope: Scope) -> object:
         made = scope.node("SplitToSequence", [x], axis=0, keepdims=draw.pick([None, 0, 1]))
     else:
         x = scope.pick(["float32", "int64"])
-        mates = [scope.find(lambda v: v.dtype == x.dtype and v.shapes == x.shapes) or x for _ in range(draw.integer(0, 2))]
+        mates = [
+            scope.find(lambda v: v.dtype == x.dtype and v.shapes == x.shapes) or x for _ in range(draw.integer(0, 2))
+        ]
         made = scope.node("SequenceConstruct", [x, *mates])
     if draw.chance(0.3):
         made = scope.node("SequenceInsert", [made, x, *([scope.scalar(0, "int64")] if draw.chance(0.5) else [])])
@@ -186,7 +190,9 @@ def expression(scope: Scope) -> Val:
     """The same operator on the same operands once more, or nearly: in another order, with another attribute."""
     draw = scope.draw
     known = {value.name for value in scope.values}
-    candidates = [n for n in scope.nodes[-15:] if len(n.output) == 1 and not n.domain and n.input and n.output[0] in known]
+    candidates = [
+        n for n in scope.nodes[-15:] if len(n.output) == 1 and not n.domain and n.input and n.output[0] in known
+    ]
     if not candidates:
         raise Refused("nothing to repeat")
     node = draw.pick(candidates)

@@ -75,8 +75,9 @@ class Plan:
     floats: Sequence[str]
     """The floating-point types of the model; the first is its favorite."""
     integers: Sequence[str]
+    theme: str = ""
+    """The group of samplers, or the sampler, that is drawn more often than others."""
     functions: dict[str, Any] = field(default_factory=dict)
-    counter: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     accepted: dict[str, int] = field(default_factory=dict)
 
@@ -108,6 +109,8 @@ class Scope:
         self.inputs: list[tuple[Val, list[int | str | None]]] = []
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self.focus: Val | None = None
+        """What operators take by preference, so that they form a chain."""
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.count = 0
 
@@ -129,7 +132,9 @@ class Scope:
 
     def find(self, where: Callable[[Val], bool], *, own: bool = False) -> Val | None:
         """A visible value that fits; recent ones are likelier."""
-        fitting = [value for value in (self.values if own else self.visible()) if not value.is_sequence and where(value)]
+        fitting = [
+            value for value in (self.values if own else self.visible()) if not value.is_sequence and where(value)
+        ]
         if not fitting:
             return None
         return self.draw.weighted(fitting, [1.15 ** min(i, 40) for i in range(len(fitting))])
@@ -146,16 +151,17 @@ class Scope:
 
         def fits(value: Val) -> bool:
             return (
-                value.dtype in kinds
-                and (rank is None or value.rank == rank)
-                and value.rank >= least
-                and where(value)
+                value.dtype in kinds and (rank is None or value.rank == rank) and value.rank >= least and where(value)
             )
 
+        if self.focus is not None and fits(self.focus) and not self.draw.chance(0.1):
+            return self.focus
         found = None if self.draw.chance(0.08) else self.find(fits)
         if found is not None:
             return found
-        favorites = [name for name in (*self.plan.floats[:1] * 3, *self.plan.floats, *self.plan.integers) if name in kinds]
+        favorites = [
+            name for name in (*self.plan.floats[:1] * 3, *self.plan.floats, *self.plan.integers) if name in kinds
+        ]
         dtype = self.draw.pick(favorites or sorted(kinds))
         wanted = max(self.draw.pick([0, 1, 2, 2, 3, 3, 4]), least) if rank is None else rank
         made = self.source(dtype, wanted)
@@ -190,7 +196,9 @@ class Scope:
 
     def _feed(self, dtype: str, axes: Sequence[int | str | None], world: int) -> np.ndarray:
         dims = [self.plan.symbols[axis][world] if isinstance(axis, str) else int(axis or 0) for axis in axes]
-        flavor = ["plain", self.draw.pick(["plain", "simple"]), self.draw.pick(["special", "plain", "extreme"])][world % 3]
+        flavor = ["plain", self.draw.pick(["plain", "simple"]), self.draw.pick(["special", "plain", "extreme"])][
+            world % 3
+        ]
         if dtype not in ("bool", *self.plan.floats, "float32") and flavor == "special":
             flavor = "extreme"
         return self.draw.array(dtype, dims, "plain" if flavor == "extreme" and dtype in self.plan.floats else flavor)

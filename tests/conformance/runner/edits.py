@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
-
 from generator.scope import free_names
+from onnx import helper, numpy_helper
 
 from .judge import bodies
 
@@ -95,7 +95,9 @@ def cut(values: Sequence[Mapping[str, Any]]) -> Edit:
     """A result of the main graph becomes an input, or an initializer."""
 
     def edit(model: Model) -> Iterator[Model]:
-        produced = [name for node in model.graph.node for name in node.output if isinstance(values[0].get(name), np.ndarray)]
+        produced = [
+            name for node in model.graph.node for name in node.output if isinstance(values[0].get(name), np.ndarray)
+        ]
         outputs = {value.name for value in model.graph.output}
         for name in reversed([name for name in produced if name not in outputs]):
             array = values[0][name]
@@ -183,10 +185,8 @@ def plainer(model: Model) -> Iterator[Model]:
     if model.functions:
         from onnx.inliner import inline_local_functions
 
-        try:
+        with suppress(Exception):  # not every call can be inlined
             yield pruned(inline_local_functions(model))
-        except Exception:  # not every call can be inlined
-            pass
     made = copy_of(model)
     for scope in _scopes(made):
         for node in scope.node:

@@ -95,9 +95,7 @@ class _Shrinker:
         for _ in range(200):
             current = self.best.model.SerializeToString()
             candidates = (
-                replace(self.best, model=made)
-                for made in edit(self.best.model)
-                if made.SerializeToString() != current
+                replace(self.best, model=made) for made in edit(self.best.model) if made.SerializeToString() != current
             )
             if not self._take_first(candidates):
                 return

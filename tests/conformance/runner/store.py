@@ -1,10 +1,10 @@
 """Regression cases as files: ONNX text with a head of comments, or a model with the same in its metadata.
 
-    # way: fold,cleanup
-    # found: different: feed 0: y: 1 of 4 elements differ
-    # feed: x float32 [2, 2] 1.0 nan -0.0 2.5
-    <ir_version: 8, opset_import: ["" : 17]>
-    g (float[2, 2] x) => (float[2, 2] y) { y = Relu(x) }
+# way: fold,cleanup
+# found: different: feed 0: y: 1 of 4 elements differ
+# feed: x float32 [2, 2] 1.0 nan -0.0 2.5
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[2, 2] x) => (float[2, 2] y) { y = Relu(x) }
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 import onnx
 import onnx.parser
 import onnx.printer
-
 from generator.draw import dtype_of
 
 from .judge import Feed, Finding
@@ -104,6 +103,9 @@ def _feed(lines: list[str]) -> Feed:
         name, dtype, rest = line.split(" ", 2)
         shape, _, numbers = rest.partition("]")
         dims = json.loads(shape + "]")
-        parsed = [math.nan if n == "nan" else float(n) if "." in n or "e" in n or "inf" in n else int(n) for n in numbers.split()]
+        parsed = [
+            math.nan if n == "nan" else float(n) if "." in n or "e" in n or "inf" in n else int(n)
+            for n in numbers.split()
+        ]
         feed[name] = np.array(parsed, object if not parsed else None).astype(dtype_of(dtype)).reshape(dims)
     return feed

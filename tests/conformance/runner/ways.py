@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from generator.draw import Draw
+
 from onnx_opt.passes import registry
 
 PRESETS = ("O1", "O2", "O3")

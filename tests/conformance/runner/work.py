@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import generator
 import onnx
 
-import generator
 from onnx_opt.validate.run import CannotLoad, Rejected, Unreadable
 
 from .judge import Feed, Finding, Original, Stage, judge
