@@ -32,12 +32,12 @@ PRESETS: Mapping[int, Mapping[str, str]] = {
     },
     2: {
         "fold": "repeat(fold,cleanup)",
-        "fuse": "repeat(fuse-conv-bn-relu,fold,cleanup)",
+        "fuse": "repeat(fuse-conv-bn-relu,layout,fold,cleanup)",
         "final": "repeat(fold,cleanup)",
     },
     3: {
         "fold": "repeat(fold,cleanup){max=50}",
-        "fuse": "repeat(fuse-conv-bn-relu,fold,cleanup){max=50}",
+        "fuse": "repeat(fuse-conv-bn-relu,layout,fold,cleanup){max=50}",
         "final": "repeat(fold,cleanup){max=50}",
     },
 }

@@ -46,6 +46,16 @@ class Fuse(Pass):
 
 
 @dataclass(frozen=True)
+class Layout(Pass):
+    """Cancel transposes."""
+
+    name: ClassVar[str] = "layout"
+    stage: ClassVar[str] = "layout"
+
+    def run(self, graph: Any, context: PassContext) -> None: ...
+
+
+@dataclass(frozen=True)
 class Pad(Pass):
     """Pad channels."""
 
@@ -88,7 +98,7 @@ class Half(Pass):
     def run(self, graph: Any, context: PassContext) -> None: ...
 
 
-IMAGINARY = [Fold, Cleanup, Fuse, Pad, Strip, Half]
+IMAGINARY = [Fold, Cleanup, Fuse, Layout, Pad, Strip, Half]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .conftest import Cleanup, Fold, Fuse, Half, Pad, Strip
 pytestmark = pytest.mark.usefixtures("imaginary")
 
 O1 = "repeat(fold,cleanup)"
-O2 = f"{O1},repeat(fuse-conv-bn-relu,fold,cleanup)"
+O2 = f"{O1},repeat(fuse-conv-bn-relu,layout,fold,cleanup)"
 
 
 @pytest.mark.parametrize("level", PRESETS)
@@ -48,7 +48,7 @@ def test_a_pass_that_the_preset_has_is_not_added_again() -> None:
 
 
 def test_removed_passes_go_everywhere() -> None:
-    assert str(compose(2, removed={"fold", "fuse-conv-bn-relu"})) == "repeat(cleanup),repeat(cleanup)"
+    assert str(compose(2, removed={"fold", "fuse-conv-bn-relu"})) == "repeat(cleanup),repeat(layout,cleanup)"
     assert str(compose(1, removed={"fold", "cleanup"})) == ""
 
 

@@ -36,8 +36,8 @@ class Grower:
         self.pattern, self.draw, self.elem_type = pattern, draw, elem_type
         self.sketch = Sketch(version)
         self.bindings: dict[str, Any] = {}
-        self.matched: dict[Any, list[Operand]] = {}
-        """The results of the calls that were made, by the call's name or identity."""
+        self.matched: dict[str | int, list[Operand]] = {}
+        """The results of the calls that were made."""
         self.interior: list[str] = []
         """The values between the nodes of the instance, in the order in which they were made; the root's come last."""
         self.sites: dict[Head, Site] = {}
@@ -108,7 +108,7 @@ class Grower:
     # -- calls ---------------------------------------------------------------------------------------------------------
 
     def _call(self, call: Call, wish: Wish) -> list[Operand]:
-        known = self.matched.get(call.name or id(call))
+        known = self.matched.get(_key(call))
         if known is not None and (call.name or self.draw.chance(SAME_CALL_CHANCE)):
             return known
         reason = Unfit("no attempt")
@@ -130,7 +130,7 @@ class Grower:
 
     def _node(self, call: Call, wish: Wish) -> list[Operand]:
         domain, op = self.draw.pick(self._heads(call))
-        site = Site(self, call, op, domain, wish, self._outputs.get(id(call), 1))
+        site = Site(self, call, op, domain, wish, self._outputs.get(_key(call), 1))
         self._depth += 1
         try:
             sampler_of(op, domain)(site)
@@ -138,7 +138,7 @@ class Grower:
         finally:
             self._depth -= 1
         self.sites[domain, op] = site
-        self.matched[call.name or id(call)] = results
+        self.matched[_key(call)] = results
         self.interior += [result.name for result in results]
         self.last = results
         return results
@@ -184,9 +184,14 @@ def fits_version(pattern: Any, version: int) -> bool:
     return fits and all(fits_version(arg, version) for arg in call.args)
 
 
-def _results_needed(pattern: Any) -> dict[int, int]:
+def _key(call: Call) -> str | int:
+    """What tells calls apart: those of one name are one node."""
+    return call.name or id(call)
+
+
+def _results_needed(pattern: Any) -> dict[str | int, int]:
     """How many results each call must have for the pattern's uses of them."""
-    needed: dict[int, int] = {}
+    needed: dict[str | int, int] = {}
     pending = [pattern]
     while pending:
         item = pending.pop()
@@ -195,6 +200,6 @@ def _results_needed(pattern: Any) -> dict[int, int]:
             continue
         call, index = (item.call, item.index) if isinstance(item, Result) else (item, 0)
         if isinstance(call, Call):
-            needed[id(call)] = max(needed.get(id(call), 1), index + 1)
+            needed[_key(call)] = max(needed.get(_key(call), 1), index + 1)
             pending += call.args
     return needed

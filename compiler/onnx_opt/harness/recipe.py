@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -71,7 +72,11 @@ class _Search:
 
     def run(self) -> bool:
         """Whether it succeeds; `recipe` says how."""
-        return bool(self.subject.leaves) and (self._one_by_one() or self._all_at_once())
+        found = bool(self.subject.leaves) and (self._one_by_one() or self._all_at_once())
+        for name, hint in self.recipe.items() if found else ():
+            if self.subject.sketch.constants[self.subject.leaves[name]].ndim == 0:
+                self.recipe[name] = replace(hint, form="scalar")
+        return found
 
     def _one_by_one(self) -> bool:
         known = {_answer(self.rule, self.subject)}

@@ -31,7 +31,8 @@ class HarnessReport:
     """The instances of a rule, and what became of them.
 
     `matched` instances were rewritten for a target at least, `declined` ones for none, `rejected` attempts gave no
-    model that ONNX Runtime runs. `unproven` results need another runtime. `declines` counts the reasons.
+    model that ONNX Runtime runs. `unproven` are runs of results that need another runtime. `declines` and `rejections`
+    count the reasons.
     """
 
     rule: Rule

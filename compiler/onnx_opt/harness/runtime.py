@@ -20,11 +20,13 @@ SECONDS = 10.0
 
 
 class Refused(Exception):
-    """ONNX Runtime does not run a model on a feed; `lack`: it has no kernel for an operator on these types."""
+    """ONNX Runtime does not run a model on a feed; `lack`: it has no kernel for an operator on these types; `ended`: it
+    did not say so, but ended the process, or never came to an end."""
 
-    def __init__(self, reason: str, lack: bool = False):
+    def __init__(self, reason: str, lack: bool = False, ended: bool = False):
         super().__init__(reason)
         self.lack = lack
+        self.ended = ended
 
 
 def run_model(model: bytes, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[list[Any]]:
@@ -53,8 +55,9 @@ class Worker:
         """The results for a feed. Raises `Refused`."""
         with self._lock:
             results, reason, lack = self._ask(model, feed)
+            ended = self._process is None
         if results is None:
-            raise Refused(reason, lack)
+            raise Refused(reason, lack, ended)
         return results
 
     def stop(self) -> None:

@@ -62,6 +62,8 @@ class Driver:
         return rewrites
 
     def _rewrite(self, node: Node) -> bool:
+        if not any(value.uses for value in node.outputs):
+            return False
         for each in self.rules.get((node.domain, node.op), ()):
             if not _in_range(each, node):
                 continue

@@ -192,10 +192,19 @@ def _product(site: Site, wish: Dims | None) -> tuple[Dims, int, int]:
     return site.draw.dims(site.draw.pick([0, 0, 0, 1, 1, 2])), site.draw.size(), site.draw.size()
 
 
+EQUATIONS = {
+    1: ("ij->ji", "bij->bji", "bijk->bkij", "bij->jb", "bij", "ii->i", "bij->b"),
+    2: ("ij,jk->ik", "bij,bjk->bik", "bij,bkj->bik", "i,j->ij", "bij,jk->bik", "bij,bij->b"),
+    3: ("ij,jk,kb->ib",),
+}
+
+
 @sampler("Einsum")
 def einsum(site: Site) -> None:
-    """A product of matrices, whatever the consumer wishes."""
-    equation = site.attr("equation", site.draw.pick(["ij,jk->ik", "bij,bjk->bik", "bij,bkj->bik", "ij->ji"]))
+    """A product of matrices and the like, whatever the consumer wishes."""
+    if site.count not in EQUATIONS:
+        raise Unfit("no equation with as many operands")
+    equation = site.attr("equation", site.draw.pick(EQUATIONS[site.count]))
     sizes = {letter: site.draw.size() for letter in "bijk"}
     for index, term in enumerate(str(equation).partition("->")[0].split(",")):
         site.operand(index, tuple(sizes.setdefault(letter.strip(), 2) for letter in term.strip()))
