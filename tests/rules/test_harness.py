@@ -14,7 +14,7 @@ from onnx_opt.harness.runtime import Refused, _worker, run_model
 from onnx_opt.harness.samplers import registry
 from onnx_opt.harness.text import describe, summary
 from onnx_opt.harness.verify import make_instance
-from onnx_opt.rewrite import anyof, const, domain, op, opt, require, rest, rule
+from onnx_opt.rewrite import anyof, const, domain, driver, op, opt, require, rest, rule
 
 RULES = find_rules()
 
@@ -158,6 +158,19 @@ def test_rule_that_raises():
         return x.dims[7]
 
     fails(careless, "the rule fails: IndexError")
+
+
+@pytest.mark.parametrize(
+    ("guard", "reason"), [("_check_interior", "not declared shared"), ("_in_range", "operator set versions")]
+)
+def test_driver_that_forgets_a_guard(monkeypatch, guard, reason):
+    monkeypatch.setattr(driver, guard, lambda *_: True)
+
+    @rule(op.Neg(op.Neg("x")), opsets=(11, 15))
+    def fine(x):
+        return x
+
+    fails(fine, reason)
 
 
 def test_rule_that_feeds_itself():

@@ -28,8 +28,8 @@ ON_CPU = frozenset({"portable", "ort-cpu"})
 
 TOLERANCES = {
     "float64": Tolerance(1e-9, 1e-10),
-    "float32": Tolerance(2e-4, 1e-4),
-    "float16": Tolerance(3e-2, 2e-2),
+    "float32": Tolerance(3e-5, 1e-5),
+    "float16": Tolerance(1e-2, 5e-3),
 }
 
 

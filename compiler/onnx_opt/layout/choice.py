@@ -32,7 +32,13 @@ class Choice:
     after: Weight
 
     @property
-    def is_better(self) -> bool:
+    def is_cheaper(self) -> bool:
+        """Whether fewer bytes are transposed, or fewer nodes do it."""
+        return self.after[:2] < self.before[:2]
+
+    @property
+    def is_preferred(self) -> bool:
+        """Whether more operators have the form that is best for them, at no higher cost."""
         return self.after < self.before
 
 

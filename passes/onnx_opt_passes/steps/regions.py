@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnx_opt.passes import PassContext
 
 RULE = "solve-layout"
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "FusedConv"})
 ROUNDS = 8
 """Solving a region can let transposes meet that make another one better. Few models need a second round."""
 
@@ -40,7 +41,10 @@ def _solve_graph(graph: Graph, weights: Weights, context: PassContext) -> int:
 def _improve(region: Region, weights: Weights, context: PassContext) -> bool:
     """Rewrite a region if that costs less; as a whole or not at all."""
     choice, seed = choose(region, weights), region.seed
-    if not choice.is_better or not context.admit(RULE, seed):
+    # Form alone matters beside a convolution, which fuses with what follows in its layout. Elsewhere it would only
+    # move Transposes away from the products that runtimes fuse them with, as in attention.
+    worth = choice.is_cheaper or (choice.is_preferred and _has_convolution(region))
+    if not worth or not context.admit(RULE, seed):
         return False
     concerned = [site.node for site, form in choice.forms.items() if form != site.form]
     concerned += [node for tensor in region.tensors for node in tensor.transposes]
@@ -57,6 +61,11 @@ def _improve(region: Region, weights: Weights, context: PassContext) -> bool:
         return False
     context.applied(RULE, names, origin, results)
     return True
+
+
+def _has_convolution(region: Region) -> bool:
+    values = [value for tensor in region.tensors for value in tensor.members]
+    return any(value.producer is not None and value.producer.op in CONVOLUTIONS for value in values)
 
 
 def explain(graph: Graph, context: PassContext) -> None:
