@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -113,7 +114,7 @@ def nhwc_resnet(blocks: int, channels: int = 16, size: int = 32) -> onnx.ModelPr
         weights.append(numpy_helper.from_array(draw.normal(0, 0.2, dims).astype(np.float32), f"w{len(weights)}"))
         return weights[-1].name
 
-    def add(op: str, *operands: str, **attrs: object) -> str:
+    def add(op: str, *operands: str, **attrs: Any) -> str:
         nodes.append(helper.make_node(op, operands, [f"v{len(nodes)}"], name=f"n{len(nodes)}", **attrs))
         return nodes[-1].output[0]
 

@@ -97,6 +97,10 @@ class Journal:
         if len(reasons) < REASONS_PER_NODE:
             reasons.setdefault((pass_name, rule), reason)
 
+    def reasons(self) -> list[str]:
+        """Every recorded reason for leaving something alone."""
+        return [reason for declined in self._declines.values() for reason in declined.values()]
+
     def by_rule(self) -> Counter[tuple[str, str]]:
         """(pass, rule) -> number of rewrites."""
         return Counter((r.pass_name, r.rule) for r in self.rewrites)

@@ -19,10 +19,14 @@ class Layout(Pass):
     stage: ClassVar[str] = "layout"
 
     def run(self, graph: Graph, context: PassContext) -> None:
+        from onnx_opt.ir import order
         from onnx_opt.rewrite import apply_rules
         from onnx_opt_passes.steps import regions
         from onnx_opt_rules import transposes
 
+        # What nothing reads would still want its layout, and never be done with.
+        for top in (graph.model.graph, *graph.model.functions):
+            order.remove_dead(top)
         for _ in range(regions.ROUNDS):
             apply_rules(graph, context, [*transposes.MERGE, *transposes.ABSORB])
             if not regions.solve(graph, context):

@@ -99,8 +99,15 @@ def transposed_matrix_product(x: Value, y: Value, p: Any, left: Node | None) -> 
 
 @rule(op.Transpose(op.MatMul(op.Transpose("a", perm="p"), op.Transpose("b", perm="q")), perm="r"))
 def product_of_transposed(a: Value, b: Value, p: Any, q: Any, r: Any) -> Any:
-    """(A' B')' = B A."""
-    require(a.rank is not None and a.rank == b.rank, "the operands differ in rank")
+    """(A' B')' = B A.
+
+    ONNX Runtime broadcasts an empty batch of the first operand only, and the operands change places.
+    """
+    left, right = (known(value.dims, "the rank of an operand is unknown") for value in (a, b))
+    require(len(left) == len(right), "the operands differ in rank")
+    for one, other in zip(left[:-2], right[:-2], strict=True):
+        positive = shapes.provably_positive(one) and shapes.provably_positive(other)
+        require(positive or shapes.equal(one, other), "the batch may be empty")
     for perm, value in ((p, a), (q, b), (r, a)):
         require_swap(perm, value)
     return op.MatMul(b, a)

@@ -184,13 +184,6 @@ def clips(rng: np.random.Generator) -> Iterator[Instance]:
         yield from (([x, low, high], {}), ([x, None, high], {}), ([x, low], {}), ([x, high, low], {}), ([x], {}))
 
 
-def powers(rng: np.random.Generator) -> Iterator[Instance]:
-    for dtype in ("float32", "float64"):
-        x = samples(dtype, rng, 3000)
-        for exponent in (np.array(2, dtype), np.array([3], dtype), np.array(2, np.int64), np.array([2.0], np.float32)):
-            yield [x, exponent], {}
-
-
 def ranges(rng: np.random.Generator) -> Iterator[Instance]:
     for dtype in ("int16", "int32", "int64"):
         for start, limit, delta in ((0, 10, 3), (10, 0, -3), (5, 5, 1), (7, 3, 2), (-4, 5, 1)):
@@ -317,7 +310,6 @@ MAKERS: dict[str, Callable[[np.random.Generator], Iterator[Instance]]] = {
     "OneHot": one_hots,
     "Or": binary(("bool",)),
     "Pad": pads,
-    "Pow": powers,
     "Range": ranges,
     "Reciprocal": unary(F),
     "ReduceMax": reductions,

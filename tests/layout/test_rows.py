@@ -189,9 +189,7 @@ def test_views_that_mix_dims_stay():
     net.output(net.op("Relu", y))
     result, context = optimized(net.model())
     assert count(result, "Transpose") == 1
-    assert any(
-        "splits or merges dims" in text for found in context.journal._declines.values() for text in found.values()
-    )
+    assert any("splits or merges dims" in reason for reason in context.journal.reasons())
 
 
 def test_flatten_becomes_a_reshape_where_only_dims_of_one_move():

@@ -237,7 +237,9 @@ def test_numbers_that_a_rule_wants_are_found():
         op.MatMul(op.Softmax(op.Add(op.Mul(op.MatMul("q", op.Transpose("k")), const("scale")), "mask")), "v"),
         op.Add(op.Conv("x", const("v"), opt(const("b"))), op.Conv("x", const("w"), opt(const("d")))),
         op.Concat(op.Split("x", axis="a").named("s")[0], op.Split("x", axis="a").named("s")[1], axis="a"),
-        op.Reshape("x", op.Concat(op.Unsqueeze(op.Gather(op.Shape("x"), const("i")), rest("axes")), const("j"), axis=0)),
+        op.Reshape(
+            "x", op.Concat(op.Unsqueeze(op.Gather(op.Shape("x"), const("i")), rest("axes")), const("j"), axis=0)
+        ),
         op.DequantizeLinear(op.QuantizeLinear("x", const("s"), const("z")), const("s"), const("z")),
         op.Reshape(op.Transpose(op.Reshape("x", const("s")), perm=[0, 2, 1, 3, 4]), const("t")),
         op.Div(op.Sub("x", op.ReduceMean("x", keepdims=1)), op.Sqrt(op.Add("v", const("epsilon")))),
@@ -279,7 +281,9 @@ def test_seeds():
 
     first, second = make_instance(some, 2), make_instance(some, 2)
     assert first.model == second.model
-    assert all(a[name].tobytes() == b[name].tobytes() for a, b in zip(first.feeds, second.feeds, strict=True) for name in a)
+    assert all(
+        a[name].tobytes() == b[name].tobytes() for a, b in zip(first.feeds, second.feeds, strict=True) for name in a
+    )
     assert make_instance(some, 4).model != first.model
 
 

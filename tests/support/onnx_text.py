@@ -58,7 +58,7 @@ def expect_unchanged(before: str, pipeline: str, reason: str = "", *, target: st
 
 def reasons(context: PassContext) -> list[str]:
     """Every recorded reason for leaving something alone."""
-    return [reason for declined in context.journal._declines.values() for reason in declined.values()]
+    return context.journal.reasons()
 
 
 def describe(model: onnx.ModelProto) -> str:

@@ -1,7 +1,8 @@
 """Kernels that compute: IEEE-exact floating point, wrapping integers, comparisons, logic.
 
-Left to ONNX Runtime: everything whose last bit depends on an implementation (Exp, Tanh, sums of floats), and Max, Min,
-Clip and Relu of floats, where two zeros may come back in either sign.
+Left to ONNX Runtime: everything whose last bit depends on an implementation (Exp, Tanh, sums of floats; Pow, where even a
+square depends on how operands are broadcast), and Max, Min, Clip and Relu of floats, where two zeros may come back in
+either sign.
 """
 
 from __future__ import annotations
@@ -146,17 +147,6 @@ def _refuse_traps(a: np.ndarray, b: np.ndarray) -> None:
     if a.dtype in SIGNED:
         smallest = np.iinfo(a.dtype).min
         require(not ((b == -1).any() and (a == smallest).any()), "the smallest integer is divided by -1")
-
-
-@kernel("Pow", since=7)
-def power(node: Node, base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    """Squares and cubes; other powers depend on the library."""
-    require(base.dtype in WIDE_FLOATS and exponent.size == 1, "no exact kernel for this power")
-    require(exponent.ndim <= base.ndim, "the exponent has more dimensions than the base")
-    times = exponent.item()
-    require(times in (2, 3), "no exact kernel for this power")
-    square = base * base
-    return square if times == 2 else square * base
 
 
 @kernel("Sum", since=8)

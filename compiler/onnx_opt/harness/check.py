@@ -69,7 +69,7 @@ def apply(rule: Rule, model: bytes, target: Target) -> tuple[bytes, Journal]:
 
 def reasons(journal: Journal) -> list[str]:
     """Every reason for a decline."""
-    return [reason for found in journal._declines.values() for reason in found.values()]
+    return journal.reasons()
 
 
 def check(rule: Rule, instance: Instance) -> Finding:

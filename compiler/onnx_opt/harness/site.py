@@ -115,15 +115,18 @@ class Site:
         """What the pattern has at an operand: a leaf, a call, anyof; None for none."""
         return self._fixed[index] if index < len(self._fixed) else None
 
+    def name(self, index: int) -> str:
+        """The name that the pattern has for an operand; '' where it has none."""
+        arg = self.argument(index)
+        return arg if isinstance(arg, str) else arg.name if isinstance(arg, Leaf) else ""
+
     def is_computed(self, index: int) -> bool:
         """Whether the pattern says how the operand is computed, so that its dims cannot simply be chosen."""
         return isinstance(self.argument(index), Call | Result | AnyOf)
 
     def is_bound(self, index: int) -> bool:
         """Whether the pattern met this operand before."""
-        arg = self.argument(index)
-        name = arg if isinstance(arg, str) else arg.name if isinstance(arg, Leaf) else ""
-        return name in self.grower.bindings
+        return self.name(index) in self.grower.bindings
 
     def is_free(self, index: int) -> bool:
         """Whether the operand may be anything: the pattern has a name for it that it has not met yet."""
@@ -133,16 +136,13 @@ class Site:
 
     def place(self, index: int, made: Operand) -> Operand:
         """Let an operand that is free be a value that the sampler made itself."""
-        arg = self.argument(index)
-        self.grower.bindings[arg.name if isinstance(arg, Leaf) else arg] = made
+        self.grower.bindings[self.name(index)] = made
         self.operands[index] = made
         return made
 
     def hint(self, index: int) -> Hint:
         """What is known to make the rule apply, of a constant operand."""
-        arg = self.argument(index)
-        name = arg if isinstance(arg, str) else arg.name if isinstance(arg, Leaf) else ""
-        return self.grower.recipe.get(name, NO_HINT)
+        return self.grower.recipe.get(self.name(index), NO_HINT)
 
     def in_order(self, indices: Sequence[int]) -> list[int]:
         """Operands in the order in which to make them: those first that are least free."""

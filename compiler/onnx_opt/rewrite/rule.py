@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
+import numpy as np
+
 from onnx_opt.rewrite.pattern import Head, Match, calls_of, names_in
 
 T = TypeVar("T")
@@ -71,7 +73,8 @@ class Rule:
 
     def apply(self, match: Match, **always: Any) -> Any:
         """The replacement for a match, None for none. Raises NoMatch where the rule declines."""
-        return self.build(**{name: match.bindings.get(name, always.get(name)) for name in self.parameters})
+        with np.errstate(all="ignore"):  # rules look at what came out; a warning would only puzzle the user
+            return self.build(**{name: match.bindings.get(name, always.get(name)) for name in self.parameters})
 
 
 def rule(

@@ -7,7 +7,7 @@ import os
 from multiprocessing.connection import Connection
 from typing import Any
 
-LIMIT = 120.0
+LIMIT = 30.0
 """Seconds that a task may take between two signs of life."""
 TASKS_PER_PROCESS = 400
 """A process is replaced now and then, so that no leak adds up."""

@@ -15,6 +15,8 @@ from onnx_opt.types import numpy_dtype
 if TYPE_CHECKING:
     from onnx_opt.harness.site import Site
 
+FORMS = ("all", "scalar", "one", "last", "channel", "channel", "axis", "axis", "ones", "longer", "wider")
+"""How constants are broadcast; see `broadcast`."""
 FORM_ATTEMPTS = 8
 FAVOURITE_CHANCE = 0.3
 """How often the constants that follow are broadcast like this one."""
@@ -28,9 +30,6 @@ DOMAINS: dict[str, Filler] = {
 }
 """What unary operators that are not defined everywhere are mostly given."""
 ATTRIBUTES_WITHOUT_DEFAULT = {"BitShift": ("direction", ("LEFT", "RIGHT"))}
-
-
-FORMS = ("all", "scalar", "one", "last", "channel", "channel", "axis", "axis", "ones", "longer", "wider")
 
 
 def broadcast(draw: Draw, dims: Dims, form: str = "") -> Dims:
@@ -137,13 +136,9 @@ def clip(site: Site) -> None:
 @sampler("Cast")
 def cast(site: Site) -> None:
     """Mostly between floats; the other way round where the consumer wants a type."""
-    x = site.operand(0, site.wish.dims, array=_castable(site), elem_type=_source_type(site))
+    x = site.operand(0, site.wish.dims, array=site.wish.array, elem_type=_source_type(site))
     choices = [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32]
     site.attr("to", int(site.wish.elem_type or site.draw.pick([*choices, elem_type_of(x.array)])))
-
-
-def _castable(site: Site) -> np.ndarray | None:
-    return site.wish.array
 
 
 def _source_type(site: Site) -> int:
