@@ -1,7 +1,7 @@
 """Kernels that compute: IEEE-exact floating point, wrapping integers, comparisons, logic.
 
-Left to ONNX Runtime: everything whose last bit depends on an implementation (Exp, Tanh, sums of floats; Pow, where even a
-square depends on how operands are broadcast), and Max, Min, Clip and Relu of floats, where two zeros may come back in
+Left to ONNX Runtime: everything whose last bit depends on an implementation (Exp, Tanh, sums of floats; Pow, where even
+a square depends on how operands are broadcast), and Max, Min, Clip and Relu of floats, where two zeros may come back in
 either sign.
 """
 

@@ -233,8 +233,10 @@ class _Writer:
                 yield self._describe(value, fields, fields.input)
         if implicit and graph.lists_initializers:
             for constant in graph.constants:
-                if constant not in graph.input_set:
-                    yield self._describe(constant, fields, fields.input)
+                if constant not in graph.input_set:  # what the source declares of it may lack its dims
+                    made = ValueInfoProto(name=constant.name)
+                    made.type.CopyFrom(types.to_proto(types.TensorType(constant.elem_type, constant.dims)))
+                    yield wire.encode_field(fields.input, made.SerializeToString())
 
     def _outputs(self, graph: Graph, fields: Fields) -> Iterator[Piece]:
         for value in graph._outputs:

@@ -115,6 +115,25 @@ def cut(values: Sequence[Mapping[str, Any]]) -> Edit:
     return edit
 
 
+def earlier_output(values: Sequence[Mapping[str, Any]]) -> Edit:
+    """An operand of the node that computes an output takes the output's place."""
+
+    def edit(model: Model) -> Iterator[Model]:
+        producers = {name: node for node in model.graph.node for name in node.output}
+        for index, value in enumerate(model.graph.output):
+            node = producers.get(value.name)
+            for name in dict.fromkeys(node.input if node is not None else ()):
+                array = values[0].get(name)
+                if name not in producers or not isinstance(array, np.ndarray) or array.dtype == object:
+                    continue
+                made = copy_of(model)
+                kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+                made.graph.output[index].CopyFrom(helper.make_tensor_value_info(name, kind, [None] * array.ndim))
+                yield pruned(made)
+
+    return edit
+
+
 def _without_producer(model: Model, name: str) -> Model:
     made = copy_of(model)
     for node in made.graph.node:

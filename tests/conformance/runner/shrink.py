@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import onnx
@@ -108,10 +109,11 @@ class _Shrinker:
             except (Died, Failed):
                 return
             feeds = [{**feed, **row} for feed, row in zip(self.best.feeds, values, strict=True)]
+            model = self.best.model
             smaller = (
                 replace(self.best, model=made, feeds=feeds)
-                for made in edits.cut(values)(self.best.model)
-                if len(made.graph.node) < len(self.best.model.graph.node)
+                for made in chain(edits.earlier_output(values)(model), edits.cut(values)(model))
+                if len(made.graph.node) < len(model.graph.node)
             )
             if not self._take_first(smaller):
                 return

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def read(path: Path) -> Small:
 def write(folder: Path, worker: Worker, name: str, case: Small) -> Path:
     """Store a case, as text if it fails in that form too."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = _unused(folder, f"{name}-{case.way.pipeline.split(',')[0].split('(')[-1]}-{case.finding.kind}")
+    path = _unused(folder, f"{name}-{_first_pass(case.way)}-{case.finding.kind}")
     text = path.with_suffix(TEXT)
     try:
         text.write_text(_as_text(case))
@@ -68,6 +69,11 @@ def write(folder: Path, worker: Worker, name: str, case: Small) -> Path:
     model.metadata_props.add(key="case", value=json.dumps(head))
     binary.write_bytes(model.SerializeToString())
     return binary
+
+
+def _first_pass(way: Way) -> str:
+    """The name of the first pass, without what a file's name can't have."""
+    return re.split(r"[,()]", way.pipeline.removeprefix("repeat("))[0].rpartition("/")[2].rpartition(":")[2]
 
 
 def _unused(folder: Path, stem: str) -> Path:
