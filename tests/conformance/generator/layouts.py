@@ -97,7 +97,7 @@ def transposed_product(scope: Scope) -> Val:
         w = scope.node("Transpose", [w], perm=[1, 0]) if draw.chance(0.5) else w
         return scope.node("Gemm", [left, w], transB=int(w.dims[0] != left.dims[1]), transA=draw.pick([None, 0, 1]))
     if style == "Einsum" and scope.plan.opset >= 12:
-        letters = "abcde"[: x.rank]
+        letters = "abcdefgh"[: x.rank]
         y = scope.node(
             "Einsum",
             [left, x],

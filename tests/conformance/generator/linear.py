@@ -124,6 +124,8 @@ def matmul(scope: Scope, x: Val | None = None) -> Val:
     draw = scope.draw
     x = x or scope.floating(least=1, wide=True)
     inner = x.dims[-1]
+    if not x.size(x.rank - 1):
+        raise Refused("ONNX Runtime leaves a product over nothing undefined")
     if inner is None or draw.chance(0.15):
         mate = scope.find(lambda v: v.dtype == x.dtype and v.rank > 1 and _multiplies(x, v))
         if mate is None:

@@ -106,7 +106,9 @@ def nothing_added(scope: Scope) -> Val:
         dims = [1, *dims] if draw.chance(0.6) else [2, *dims]
     array = np.full(dims, number).astype(dtype_of(x.dtype))
     if draw.chance(0.15) and array.size:
-        array.reshape(-1)[draw.integer(0, array.size - 1)] = draw.pick([-number, 2, number])
+        array.reshape(-1)[draw.integer(0, array.size - 1)] = np.asarray(draw.pick([-number, 2.0, number])).astype(
+            array.dtype
+        )
     constant = scope.const(array)
     first = (op in ("Add", "Mul") and draw.chance(0.4)) or (op == "Sub" and draw.chance(0.1))
     return scope.node(op, [constant, x] if first else [x, constant])

@@ -180,7 +180,7 @@ def _difference(original: Original, result: bytes, before: list[Any], after: lis
         if _loses_zero_signs(original.model):
             old, new = _unsigned(old), _unsigned(new)
         if not exact:
-            old, new = _without_signs_of_infinity(old), _without_signs_of_infinity(new)
+            old, new = _without_overflow(old, new)
         difference = compare(value.name, old, new, None if exact else ROUNDING, exact)
         if not difference.problem:
             continue
@@ -221,10 +221,18 @@ def _unsigned(value: Any) -> Any:
     return np.where(value == 0, np.zeros((), value.dtype), value) if is_float else value
 
 
-def _without_signs_of_infinity(value: Any) -> Any:
-    """The sign of a zero that was divided by: folding a scale of zero into weights may change it."""
-    is_float = isinstance(value, np.ndarray) and value.dtype.kind not in "biuO"
-    return np.where(np.isinf(value), np.abs(value), value) if is_float else value
+def _without_overflow(before: Any, after: Any) -> tuple[Any, Any]:
+    """Where the original overflows, weights of another magnitude do so at other elements, and a zero that is divided by
+    may have the other sign. What is finite in both stays to be compared."""
+    arrays = isinstance(before, np.ndarray) and isinstance(after, np.ndarray)
+    if not arrays or before.shape != after.shape or before.dtype != after.dtype or before.dtype.kind in "biuO":
+        return before, after
+    finite = np.isfinite(before)
+    if finite.all():
+        return before, after
+    zero = np.zeros((), before.dtype)
+    both = finite & np.isfinite(after)
+    return np.where(both, before, zero), np.where(both, after, zero)
 
 
 def _form(value: Any) -> str:
