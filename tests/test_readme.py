@@ -25,13 +25,19 @@ def blocks(language: str) -> list[str]:
 def commands(section: str) -> list[str]:
     """The shell lines of a section, without their comments."""
     text = README.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
+    lines = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
     return [re.sub(r"\s+#.*", "", line) for line in lines]
 
 
 def run(command: str, folder: Path) -> str:
     """Run a shell line with this interpreter's onnx-opt and return what it prints."""
-    line = re.sub(r"^onnx-opt\b", f'"{sys.executable}" -m onnx_opt', command).replace("python3 -m", f'"{sys.executable}" -m')
+    line = re.sub(r"^onnx-opt\b", f'"{sys.executable}" -m onnx_opt', command).replace(
+        "python3 -m", f'"{sys.executable}" -m'
+    )
     done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stdout

@@ -64,7 +64,7 @@ class Collection:
         self.spent = 0.0  # seconds of runs that were recorded
         self.attempts = 0
         self.refusal = ""
-        self.started = time.perf_counter()
+        self.clock = Clock()
         self.empty: tuple[Sampler, Sizes, int] | None = None  # what runs, but to no outputs worth comparing
 
     def collect(self) -> None:
@@ -201,9 +201,9 @@ class Collection:
         return rate * symbols.elements(sizes)
 
     def _record(self, feed: dict[str, Value], sizes: Sizes, origin: str, accept_empty: bool = True) -> bool:
-        before = time.perf_counter()
+        clock = Clock()
         outputs = self.session.run(feed)
-        seconds = time.perf_counter() - before
+        seconds = clock.seconds()
         if not accept_empty and outputs and all(_is_empty(value) for value in outputs):
             self.refusal = "its outputs are empty"
             return False
@@ -235,7 +235,18 @@ class Collection:
 
     def _gave_up(self) -> bool:
         most = _ATTEMPTS_BESIDE_DATA if self.records else _SEARCH_ATTEMPTS
-        return self.attempts >= most or time.perf_counter() > self.started + _SEARCH_SECONDS
+        return self.attempts >= most or self.clock.seconds() > _SEARCH_SECONDS
+
+
+class Clock:
+    """Seconds of work since it was made. Other processes' load must not make for fewer tests: where this process got
+    less than a core's time, that time counts."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def seconds(self) -> float:
+        return min(time.perf_counter() - self.wall, time.process_time() - self.cpu)
 
 
 class _Explorer:
@@ -244,12 +255,12 @@ class _Explorer:
     def __init__(self, collection: Collection, sampler: Sampler) -> None:
         self.collection, self.sampler = collection, sampler
         first = collection.records[-1].seconds
-        self.deadline = time.perf_counter() + max(2 * collection.reference.budget, 6 * first)
+        self.clock, self.most_seconds = Clock(), max(2 * collection.reference.budget, 6 * first)
         self.attempts = 0
 
     def __call__(self, sizes: Sizes) -> bool:
         self.attempts += 1
-        if self.attempts > _EXPLORATION_ATTEMPTS or time.perf_counter() > self.deadline:
+        if self.attempts > _EXPLORATION_ATTEMPTS or self.clock.seconds() > self.most_seconds:
             return False
         return self.collection.try_sizes(self.sampler, sizes)
 

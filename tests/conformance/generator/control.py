@@ -91,8 +91,11 @@ def if_(scope: Scope) -> object:
     grow(second, draw.integer(0, 3))
     answers = []
     for value in wanted:
-        twin = second.find(lambda v, like=value: v.dtype == like.dtype and v.rank == like.rank)  # type: ignore[misc]
-        twin = twin or second.const(draw.array(value.dtype, [draw.integer(1, 2) for _ in range(value.rank)]))
+        twin = second.find(lambda v, like=value: _answers(scope, v, like))  # type: ignore[misc]
+        if twin is None and None not in value.dims:
+            twin = second.const(draw.array(value.dtype, [int(dim or 0) for dim in value.dims]))
+        if twin is None:
+            raise Refused("no value of that shape")
         answers.append(own(second, twin))
     branches.append((second, answers))
     if len({value.name for value in answers}) < len(answers):
@@ -103,6 +106,13 @@ def if_(scope: Scope) -> object:
             "If", [condition.name], [scope.fresh() for _ in wanted], then_branch=graphs[0], else_branch=graphs[1]
         )
     )
+
+
+def _answers(scope: Scope, value: Val, like: Val) -> bool:
+    """Whether the second branch may return `value` for `like`: before operator set 11 the shapes must be the same."""
+    if value.dtype != like.dtype or value.rank != like.rank:
+        return False
+    return value.shapes == like.shapes or scope.plan.opset >= 11
 
 
 def _condition(scope: Scope) -> Val:

@@ -49,7 +49,10 @@ def _broadcasts(one: Val, two: Val) -> bool:
 
 def _unary(op: str, scope: Scope) -> Val:
     kinds = () if op in ("Abs", "Neg", "Relu", "Sign", "Identity") else scope.plan.floats
-    return scope.node(op, [scope.pick(kinds)])
+    x = scope.pick(kinds)
+    if op == "Sign" and x.dtype in ("float16", "bfloat16"):
+        raise Refused("ONNX Runtime's sign of NaN depends on the operators beside it")
+    return scope.node(op, [x])
 
 
 for _op, _since in UNARY.items():
