@@ -104,6 +104,7 @@ def optimize(
     shapes: Shapes | None = None,
     reproducer: str | Path | None = None,
     metadata: bool = False,
+    jobs: int = 0,
     scratch: str | Path | None = None,
     instruments: Sequence[Instrument] = (),
     progress: Tell | None = None,
@@ -118,22 +119,23 @@ def optimize(
     first of them.  `data` are inputs to compare on (a path, or feeds), `tolerance` is a number or a mapping from dtypes
     or output names to numbers, `samples` the most random inputs, `custom_ops` are libraries for ONNX Runtime.
     `reproducer` is a folder for the models right before and after each wrong rewrite.  `metadata` writes each node's
-    origin into the model.  `scratch` is where the files of large models go while they are proven; `progress` is called
-    with (what is done, units done, their total or 0).
+    origin into the model.  `jobs` is the number of threads, 0 for one a core; the result is the same.
+    `scratch` is where the files of large models go while they are proven; `progress` is called with (what is done,
+    units done, their total or 0).
 
     Raises ModelError, UsageError, PassError, TargetError, ValidationError and MissingRuntimeError.
     """
     pipeline = Pipeline.preset(level) if passes is None else Pipeline.of(passes)
     found = target if isinstance(target, Target) else find_target(target)
-    compilation = Compilation(Input.of(model), pipeline, found, dims or {}, shapes or {}, metadata, not strict)
+    compilation = Compilation(Input.of(model), pipeline, found, dims or {}, shapes or {}, metadata, not strict, jobs)
     job = _Job(compilation, progress or (lambda what, done, total: None))
     if not validate:
         return job.result(job.build(instruments))
     from onnx_opt.proof import Evidence
-    from onnx_opt.validate.run import import_runtime
+    from onnx_opt.validate.run import require_runtime
 
-    import_runtime()  # where it is missing, say so before any work is done
-    evidence = Evidence(data, tolerance, samples, seed, compilation.dims, compilation.shapes, custom_ops)
+    require_runtime()  # where it is missing, say so before any work is done
+    evidence = Evidence(data, tolerance, samples, seed, compilation.dims, compilation.shapes, custom_ops, jobs)
     evidence.check()
     build = job.build(instruments)
     search = job.search(evidence, Path(scratch) if scratch else None)

@@ -103,6 +103,8 @@ class Compilation:
     """Write where each node comes from into the model."""
     tolerant: bool = False
     """Leave out a pass that fails."""
+    jobs: int = 0
+    """Threads; 0 for as many as there are cores. The result does not depend on it."""
 
     def original(self) -> Graph:
         """The model as it was given, checked, and with the sizes that were asked for."""
@@ -145,7 +147,7 @@ class Compilation:
 
     def _run(self, graph: Graph, pipeline: Pipeline, journal: Journal, instruments: Sequence[Instrument] = ()) -> Build:
         try:
-            pipeline.run(graph, PassContext(self.target, journal, tolerant=self.tolerant), instruments)
+            pipeline.run(graph, PassContext(self.target, journal, tolerant=self.tolerant, jobs=self.jobs), instruments)
         except OnnxOptError as error:
             error.locate(self.source.path)
             raise

@@ -68,6 +68,12 @@ class PassError(OnnxOptError):
     exit_code = 1
 
 
+class LimitError(OnnxOptError):
+    """More time or memory is needed than the user allows."""
+
+    exit_code = 1
+
+
 class TargetError(OnnxOptError):
     """The target does not run this model."""
 

@@ -78,6 +78,8 @@ class PassContext:
     pass_name: str = ""
     tolerant: bool = False
     """Leave out an installed pass that fails instead of ending the run; the journal says so."""
+    jobs: int = 0
+    """Threads for work that is the same in any order; 0 stands for as many as there are cores."""
     report_progress: Callable[[int, int], object] | None = None
 
     def admit(self, rule: str, node: Node) -> bool:

@@ -45,6 +45,7 @@ class Evidence:
     dims: Dims = field(default_factory=dict)
     shapes: Shapes = field(default_factory=dict)
     custom_ops: Sequence[str | Path] = ()
+    jobs: int = 0
 
     def check(self) -> None:
         """Raise UsageError for a file that is not there, before any work is done."""
@@ -63,7 +64,7 @@ class Evidence:
             dims=self.dims,
             shapes=complete,
             seed=self.seed,
-            runtime=Runtime(custom_ops=tuple(map(Path, self.custom_ops))),
+            runtime=Runtime(self.jobs, tuple(map(Path, self.custom_ops))),
             progress=None if tell is None else partial(_tell_text, tell),
             **given,
         )

@@ -80,6 +80,8 @@ class Run:
         except OnnxOptError as error:
             error.locate(path)
             raise
+        except MemoryError:  # says nothing of the pass
+            raise
         except Exception as error:  # whatever a pass does wrong is undone and reported as that pass's failure
             reason = f"pass '{pass_.name}' failed and was undone: {type(error).__name__}: {error}"
             is_users = is_user_pass(pass_.name)

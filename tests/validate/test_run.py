@@ -11,7 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from onnx_opt.errors import ModelError, UsageError
-from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Session, pack, unpack
+from onnx_opt.validate.engine import pack, unpack
+from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Session
 from onnx_opt.validate.source import Source
 
 OPSET_21 = '<ir_version: 10, opset_import: ["": 21]>\n'

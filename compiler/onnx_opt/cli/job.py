@@ -72,6 +72,7 @@ class Job:
             shapes=params.read_shapes(given["shapes"]),
             reproducer=given["reproducer"],
             metadata=given["metadata"],
+            jobs=given["jobs"],
             scratch=self.output.parent if self.output else None,
             instruments=self._instruments(),
             progress=progress.tell,

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from onnx_opt.cli import complain, flags
+from onnx_opt.cli import complain, flags, params
 from onnx_opt.cli.group import COMMANDS, version
 from onnx_opt.errors import UsageError
+from onnx_opt.limits import memory_limit, time_limit
 from onnx_opt.passes import registry
 from onnx_opt.pipeline import DEFAULT_LEVEL, PRESETS, Pipeline
 from onnx_opt.target import TARGETS
@@ -114,6 +115,9 @@ def _output_flags() -> list[Flag]:
     flag, path = partial(Flag, "Output"), click.Path()
     return [
         flag(["-o", "--output"], type=path, metavar="OUT", help="The optimized model.  [MODEL.opt.onnx]"),
+        flag(["--jobs", "-j"], type=click.IntRange(min=0), metavar="N", default=0, help="Threads.  [one a core]"),
+        flag(["--timeout"], type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up after that."),
+        flag(["--max-memory"], metavar="SIZE", help="Memory that each process may have, mapped files aside: 4GiB."),
         flag(["--metadata"], is_flag=True, help="Write where each node comes from into the model."),
         flag(["--json", "as_json"], is_flag=True, help="Write the report as JSON to stdout."),
         flag(["--report-json"], type=path, metavar="FILE", help="Write the report as JSON to a file."),
@@ -140,7 +144,9 @@ def run(model: str, **given: Any) -> int:
     output = output_for(model, given)
     from onnx_opt.cli.job import Job
 
-    return Job(model, output, pipeline, given).run()
+    most_memory = params.read_size("--max-memory", given["max_memory"])
+    with memory_limit(most_memory), time_limit(given["timeout"]):
+        return Job(model, output, pipeline, given).run()
 
 
 def pipeline_for(ctx: click.Context, given: dict[str, Any]) -> Pipeline:

@@ -1,4 +1,4 @@
-"""Reading the values of flags that are more than a word: dims, shapes, tolerances."""
+"""Reading the values of flags that are more than a word: dims, shapes, sizes, tolerances."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from onnx_opt.errors import UsageError
+from onnx_opt.options import Size
 
 _RANGE = re.compile(r"(\d+)(?::(\d*))?")
 
@@ -56,6 +57,16 @@ def read_tolerance(text: str | None) -> float | dict[str, float] | None:
         return _number(text, text)
     pairs = [part.rpartition("=") for part in text.split(",")]
     return {name.strip(): _number(value, text) for name, _, value in pairs}
+
+
+def read_size(flag: str, text: str | None) -> int | None:
+    """``4GiB``, ``500MB`` or a number of bytes."""
+    if text is None:
+        return None
+    try:
+        return Size(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {text}: {error}") from error
 
 
 def _number(text: str, whole: str) -> float:

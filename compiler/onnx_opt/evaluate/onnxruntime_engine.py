@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from onnx import TensorProto
@@ -42,11 +43,7 @@ _TRAPPING_KINDS = frozenset({TensorProto.UNDEFINED, TensorProto.INT8, TensorProt
 @cache
 def is_installed() -> bool:
     """Whether the module `onnxruntime` can be imported."""
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return find_spec("onnxruntime") is not None
 
 
 class OnnxRuntimeEngine:

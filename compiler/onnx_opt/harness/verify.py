@@ -9,7 +9,7 @@ from onnx_opt.harness.recipe import recipe_of
 from onnx_opt.harness.report import Failure, HarnessReport
 from onnx_opt.harness.sketch import Unfit
 from onnx_opt.rewrite.rule import Rule
-from onnx_opt.validate.run import import_runtime
+from onnx_opt.validate.run import require_runtime
 
 ATTEMPTS_PER_INSTANCE = 10
 ATTEMPTS_AT_LEAST = 200
@@ -24,7 +24,7 @@ def verify(rule: Rule, *, seed: int = 0, instances: int = 50, most_failures: int
     `seed + 1` and so on, each a function of the rule and its seed alone; every second one is a near miss. Stops early
     after `most_failures`. Raises `MissingRuntimeError` without ONNX Runtime.
     """
-    import_runtime()
+    require_runtime()
     report = HarnessReport(rule, seed)
     for attempt in range(ATTEMPTS_PER_INSTANCE * instances + ATTEMPTS_AT_LEAST):
         if report.instances >= instances or len(report.failures) >= most_failures:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -64,7 +63,6 @@ class Collection:
         self.spent = 0.0  # seconds of runs that were recorded
         self.attempts = 0
         self.refusal = ""
-        self.clock = Clock()
         self.empty: tuple[Sampler, Sizes, int] | None = None  # what runs, but to no outputs worth comparing
 
     def collect(self) -> None:
@@ -201,9 +199,9 @@ class Collection:
         return rate * symbols.elements(sizes)
 
     def _record(self, feed: dict[str, Value], sizes: Sizes, origin: str, accept_empty: bool = True) -> bool:
-        clock = Clock()
+        before = self.session.seconds
         outputs = self.session.run(feed)
-        seconds = clock.seconds()
+        seconds = self.session.seconds - before
         if not accept_empty and outputs and all(_is_empty(value) for value in outputs):
             self.refusal = "its outputs are empty"
             return False
@@ -235,18 +233,7 @@ class Collection:
 
     def _gave_up(self) -> bool:
         most = _ATTEMPTS_BESIDE_DATA if self.records else _SEARCH_ATTEMPTS
-        return self.attempts >= most or self.clock.seconds() > _SEARCH_SECONDS
-
-
-class Clock:
-    """Seconds of work since it was made. Other processes' load must not make for fewer tests: where this process got
-    less than a core's time, that time counts."""
-
-    def __init__(self) -> None:
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-
-    def seconds(self) -> float:
-        return min(time.perf_counter() - self.wall, time.process_time() - self.cpu)
+        return self.attempts >= most or self.session.seconds > _SEARCH_SECONDS
 
 
 class _Explorer:
@@ -255,12 +242,12 @@ class _Explorer:
     def __init__(self, collection: Collection, sampler: Sampler) -> None:
         self.collection, self.sampler = collection, sampler
         first = collection.records[-1].seconds
-        self.clock, self.most_seconds = Clock(), max(2 * collection.reference.budget, 6 * first)
+        self.deadline = collection.session.seconds + max(2 * collection.reference.budget, 6 * first)
         self.attempts = 0
 
     def __call__(self, sizes: Sizes) -> bool:
         self.attempts += 1
-        if self.attempts > _EXPLORATION_ATTEMPTS or self.clock.seconds() > self.most_seconds:
+        if self.attempts > _EXPLORATION_ATTEMPTS or self.collection.session.seconds > self.deadline:
             return False
         return self.collection.try_sizes(self.sampler, sizes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -56,6 +56,10 @@ class Source:
     def external_folder(self) -> Path | None:
         """The folder that relative external data locations start from."""
         return self.path.absolute().parent if self.path else self.folder
+
+    def absolute(self) -> Source:
+        """The same source for a process with another working folder."""
+        return replace(self, path=self.path and self.path.absolute(), folder=self.folder and self.folder.absolute())
 
     @property
     def nbytes(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
 
 from onnx_opt import traits
 from onnx_opt.ir import Constant, Graph, Node, attributes
@@ -11,6 +13,7 @@ from onnx_opt.journal import Key
 from onnx_opt.passes import PassContext
 
 NODES, CONTENTS, INITIALIZERS = "merge-duplicate", "merge-equal-shape", "merge-initializer"
+_LARGE = 1 << 20  # bytes from which a thread of its own pays
 
 
 def merge_nodes(graph: Graph, context: PassContext) -> None:
@@ -78,10 +81,19 @@ def merge_initializers(graph: Graph, context: PassContext) -> None:
         for constant in inner.constants:
             if constant.uses and not (constant.overridable or constant.pinned or constant.sparse):
                 groups[constant.elem_type, constant.dims, constant.nbytes].append(constant)
-        for group in groups.values():
-            if len(group) > 1:
-                _merge_group(inner, group, context)
+        alike = [group for group in groups.values() if len(group) > 1]
+        _hash([constant for group in alike for constant in group], context.jobs)
+        for group in alike:
+            _merge_group(inner, group, context)
     graph.model.settle()
+
+
+def _hash(constants: list[Constant], jobs: int) -> None:
+    """Hash large weights side by side; each remembers its digest."""
+    large = [constant for constant in constants if constant.nbytes >= _LARGE]
+    if len(large) > 1 and jobs != 1:
+        with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+            list(pool.map(Constant.digest, large))
 
 
 def _merge_group(graph: Graph, group: list[Constant], context: PassContext) -> None:
