@@ -86,7 +86,7 @@ def light_models() -> list[Path]:
 
 def generated(spec: str) -> Path:
     """The generated model, made once and kept in the build folder until the generators change."""
-    sources = b"".join((HERE / name).read_bytes() for name in ("generate.py", "big_weights.py"))
+    sources = b"".join((HERE / name).read_bytes() for name in ("generate.py", "big_weights.py", "extremes.py"))
     folder = BUILD / "bench-models" / hashlib.sha256(sources).hexdigest()[:12]
     path = folder / f"{spec.replace(':', '-')}.onnx"
     if path.exists():

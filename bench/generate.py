@@ -8,6 +8,9 @@
     mlp:SIZE             a multilayer perceptron of SIZE (100M, 1.5G) bytes of weights in the model file
     mlp-external:SIZE    the same, weights in a file of their own beside it
     subgraphs:N          N If nodes in a row, some nested, some with a constant condition, and a Loop
+    line:N               N elementwise nodes in a row, nothing to rewrite
+    users:N              one value with N users
+    nested:N             N If nodes, each in a branch of the one before
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import extremes
 import numpy as np
 import onnx
 import onnx.shape_inference
@@ -251,6 +255,11 @@ GRAPHS: dict[str, tuple[Callable[[int], onnx.ModelProto], int | None]] = {
     "resnet50": (resnet50, 224),
     "subgraphs": (subgraphs, None),
 }
+EXTREMES: dict[str, Callable[[int], bytes]] = {
+    "line": extremes.line,
+    "users": extremes.users,
+    "nested": extremes.nested,
+}
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -268,8 +277,11 @@ def generate(spec: str, path: Path) -> None:
     if kind in ("mlp", "mlp-external"):
         write_mlp(path, size_of(argument), external=kind == "mlp-external")
         return
+    if kind in EXTREMES:
+        path.write_bytes(EXTREMES[kind](size_of(argument)))
+        return
     if kind not in GRAPHS:
-        known = ", ".join([*GRAPHS, "mlp", "mlp-external"])
+        known = ", ".join([*GRAPHS, *EXTREMES, "mlp", "mlp-external"])
         raise click.BadParameter(f"no generator is called {kind!r}; there are {known}")
     make, default = GRAPHS[kind]
     if not argument and default is None:

@@ -8,11 +8,14 @@
 \b
     chain          optimize a chain of 6,000 nodes without validation, beside onnxsim (CPU seconds, whole process)
     growth         the same for 1,000, 10,000 and 100,000 nodes, and the ratios, the start of the process taken off
+    extremes       chains of 50,000, one value with 50,000 users, If nested 1,000 deep: ten times the size, at most
+                   twelve times the seconds
     help           seconds of `onnx-opt --help`
     resnet50       ResNet-50 optimized and proven, start to end (wall seconds)
     roundtrip      load and save 100,000 transformer nodes, beside protobuf and onnx-ir (in one process, the best)
     memory         rewrite 1.5 GB of inline weights without validation: own memory, less that of a tiny model
     memory-proven  the same with validation: own memory in proportion to the weights
+    external       4 GB of weights in an external file, rewritten and proven: the same proportion
 
 Own memory is anonymous and shared memory, sampled every few milliseconds over all processes of the command. Pages of
 a memory-mapped model file are left out: the system takes them back when it needs them.
@@ -120,6 +123,17 @@ def growth(bench: Bench) -> None:
             bench.add("growth", f"{kind} {more:,} / {fewer:,}", ratio, "x", *measured, limit=12.0)
 
 
+def extremes(bench: Bench) -> None:
+    """Seconds beyond those of a tiny model, as `growth`, but of a tenth and of the whole."""
+    start = bench.best(OURS, generated("line:2")).cpu
+    for kind, size in (("line", 50_000), ("users", 50_000), ("nested", 1_000)):
+        sizes = (size // 1000 or 2, size // 100) if bench.quick else (size // 10, size)
+        fewer, more = (bench.best(OURS, generated(f"{kind}:{n}")) for n in sizes)
+        bench.add("extremes", f"{kind} of {sizes[1]:,}", more.cpu, "CPU s", more)
+        ratio = max(more.cpu - start, 1e-6) / max(fewer.cpu - start, 0.05)
+        bench.add("extremes", f"{kind} {sizes[1]:,} / {sizes[0]:,}", ratio, "x", fewer, more, limit=12.0)
+
+
 def help_text(bench: Bench) -> None:
     runs = [measure.run([sys.executable, "-m", "onnx_opt.cli", "--help"]) for _ in range(5)]
     best = min(runs, key=lambda run: (not run.ok, run.wall))
@@ -144,9 +158,10 @@ def roundtrip(bench: Bench) -> None:
         bench.add("roundtrip", library, seconds, "CPU s", run, limit=limit)
 
 
-def memory(bench: Bench, scenario: str = "memory", tool: Tool = OURS) -> None:
-    model, tiny = bench.size("mlp:1.5G", "mlp:1M"), generated("mlp:1K")
-    weights = model.stat().st_size
+def memory(bench: Bench, scenario: str = "memory", tool: Tool = OURS, full: str = "mlp:1.5G") -> None:
+    model, tiny = bench.size(full, full.split(":")[0] + ":1M"), generated("mlp:1K")
+    data = model.with_name(model.name + ".data")
+    weights = model.stat().st_size + (data.stat().st_size if data.exists() else 0)
     base, run = bench.best(tool, tiny, repeat=1), bench.best(tool, model, repeat=1)
     own, start = float(run.peak_own or 0), float(base.peak_own or 0)
     unproven = tool is OURS
@@ -161,14 +176,20 @@ def memory_proven(bench: Bench) -> None:
     memory(bench, "memory-proven", PROVEN)
 
 
+def external(bench: Bench) -> None:
+    memory(bench, "external", PROVEN, "mlp-external:4G")
+
+
 SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "chain": chain,
     "growth": growth,
+    "extremes": extremes,
     "help": help_text,
     "resnet50": resnet50,
     "roundtrip": roundtrip,
     "memory": memory,
     "memory-proven": memory_proven,
+    "external": external,
 }
 
 
