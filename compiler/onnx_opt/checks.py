@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_opt import schemas
 from onnx_opt.errors import ModelError
+from onnx_opt.ir import tensors
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node
@@ -21,8 +22,11 @@ def check_model(model: Model) -> None:
     """Raise ModelError for what no compiler can work on; sort the nodes of a graph that is merely out of order."""
     try:
         check_opsets(model)
-        check_external_data(model)
+        if model.problem is not None:
+            raise model.problem
+        check_initializers(model)
         for graph in (model.graph, *model.functions):
+            _check_defined(graph)
             if not _is_sorted(graph):
                 graph.toposort()
     except ModelError as error:
@@ -45,19 +49,12 @@ def check_opsets(model: Model) -> None:
             raise ModelError(f"no opset is imported for operator {node.op}", node=node.label())
 
 
-def check_external_data(model: Model) -> None:
-    """The files of all external tensors exist, lie beside the model, and are long enough."""
+def check_initializers(model: Model) -> None:
+    """The data of every initializer is there: as many bytes as its dims need, in a file beside the model or in it."""
     for graph in model.all_graphs():
         for constant in graph.constants:
-            header = constant.header
-            if header is None or header.location is None:
-                continue
-            size = len(model.external_file(header.location.get("location", "")))
-            start = int(header.location.get("offset", 0))
-            length = int(header.location.get("length", constant.nbytes))
-            if start < 0 or length < 0 or start + length > size:
-                file = header.location["location"]
-                raise ModelError(f"external data file '{file}' is too short for initializer '{constant.name}'")
+            if constant.header is not None:
+                tensors.check_data(constant.header, model.external_file)
 
 
 @dataclass
@@ -69,10 +66,7 @@ class _Body:
 
 
 def _is_sorted(graph: Graph) -> bool:
-    """Does every node, those in subgraphs included, come after the producers of what it reads?
-
-    Raises ModelError for a value that nothing defines.
-    """
+    """Does every node, those in subgraphs included, come after the producers of what it reads?"""
     done: set[Node] = set()
     stack = [_Body(iter(graph))]
     while stack:
@@ -82,12 +76,8 @@ def _is_sorted(graph: Graph) -> bool:
             if owner is not None:
                 done.add(owner)
             continue
-        for value in node.inputs:
-            producer = value.producer
-            if producer is None:
-                _check_defined(value, node)
-            elif producer not in done:
-                return False
+        if any(value.producer is not None and value.producer not in done for value in node.inputs):
+            return False
         if node.bodies:
             stack.append(_Body((inner for _, _, body in node.bodies for inner in body), node))
         else:
@@ -95,8 +85,19 @@ def _is_sorted(graph: Graph) -> bool:
     return True
 
 
-def _check_defined(value: Value, node: Node) -> None:
+def _check_defined(graph: Graph) -> None:
+    """Raise ModelError for a value that nothing defines."""
+    for inner in graph.nested():
+        for node in inner:
+            for value in node.inputs:
+                if value.producer is None and not _is_defined(value):
+                    raise ModelError(f"it reads '{value.name}', which nothing defines", node=node.label())
+        for value in inner.outputs:
+            if value.producer is None and not _is_defined(value):
+                where = None if inner.owner is None else inner.owner.label()
+                raise ModelError(f"nothing defines the output '{value.name}'", node=where)
+
+
+def _is_defined(value: Value) -> bool:
     scope = value.graph
-    if not value.name or scope is None or value in scope.input_set or value in scope.constants:
-        return
-    raise ModelError(f"it reads '{value.name}', which nothing defines", node=node.label())
+    return not value.name or scope is None or value in scope.input_set or value in scope.constants

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from onnx_opt.errors import OnnxOptError, UsageError
+from onnx_opt.errors import OnnxOptError, UsageError, single_line
 from onnx_opt.passes import nearest
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def one_line(error: BaseException, path: str | None = None) -> str:
         error.locate(path)
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{error.filename or path or 'file'}: {_os_reason(error)}"
+        return single_line(f"{error.filename or path or 'file'}: {_os_reason(error)}")
     where = f"{path}: " if path else ""
     if isinstance(error, MemoryError):
         return f"{where}out of memory"
-    what = " ".join(f"{type(error).__name__}: {error}".split())
+    what = single_line(f"{type(error).__name__}: {error}")
     return f"{where}internal error: {what} (please report it with the output of --traceback)"
 
 

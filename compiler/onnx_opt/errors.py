@@ -5,6 +5,24 @@ from __future__ import annotations
 from os import PathLike, fspath
 from typing import ClassVar
 
+LONGEST_LINE = 1000
+"""Characters of a message: names in a model may be of any length."""
+
+
+def single_line(text: str) -> str:
+    """`text` as one line of bounded length for a terminal."""
+    line = " ".join(text.split())
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+    return printable(line)
+
+
+def printable(line: str) -> str:
+    """`line` with its control characters spelled out: what a model holds is not to steer the user's terminal."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
 
 class OnnxOptError(Exception):
     """Base of every error that this project raises on purpose.
@@ -38,7 +56,7 @@ class OnnxOptError(Exception):
         where = f"{self.path}: " if self.path else ""
         where += f"node '{self.node}': " if self.node else ""
         remedy = f" ({self.remedy})" if self.remedy else ""
-        return " ".join(f"{where}{self.message}{remedy}".split())
+        return single_line(f"{where}{self.message}{remedy}")
 
 
 class UsageError(OnnxOptError):

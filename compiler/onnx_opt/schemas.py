@@ -18,7 +18,7 @@ def schema(op: str, domain: str, version: int) -> defs.OpSchema | None:
     """The schema in force for an operator at an operator set version; None where onnx knows none."""
     try:
         return defs.get_schema(op, version, domain)
-    except defs.SchemaError:
+    except (defs.SchemaError, TypeError):  # TypeError: a version that is no 32-bit number
         return None
 
 

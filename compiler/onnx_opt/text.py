@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from onnx_opt.errors import printable
 from onnx_opt.ir import Constant, Graph, Node, Value
 
 _SHOWN = 8
@@ -24,7 +25,7 @@ def format_graph(graph: Graph) -> str:
     if graph is graph.model.graph:
         for function in graph.model.functions:
             lines += ["", f"// function {function.domain}.{function.name}", *_graph_lines(function, "")]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _graph_lines(graph: Graph, indent: str) -> Iterator[str]:

@@ -140,16 +140,17 @@ def _map_of(key_type: int) -> Callable[[Type | None], Type]:
 
 def _leaf(proto: TypeProto, field: str | None, symbol: Callable[[str], Any]) -> Type | None:
     if field == "tensor_type":
-        return TensorType(proto.tensor_type.elem_type, _shape(proto.tensor_type, symbol))
+        return TensorType(defined(proto.tensor_type.elem_type), _shape(proto.tensor_type, symbol))
     if field == "sparse_tensor_type":
-        return SparseTensorType(proto.sparse_tensor_type.elem_type, _shape(proto.sparse_tensor_type, symbol))
+        tensor = proto.sparse_tensor_type
+        return SparseTensorType(defined(tensor.elem_type), _shape(tensor, symbol))
     if field == "opaque_type":
         return OpaqueType(proto.opaque_type.domain, proto.opaque_type.name)
     return None
 
 
 def _shape(tensor: Any, symbol: Callable[[str], Any]) -> Shape | None:
-    if not tensor.HasField("shape"):
+    if not tensor.HasField("shape") or len(tensor.shape.dim) > MAX_RANK:
         return None
     return tuple(_dim(dim, symbol) for dim in tensor.shape.dim)
 
@@ -158,7 +159,8 @@ def _dim(proto: Any, symbol: Callable[[str], Any]) -> Any:
     field = proto.WhichOneof("value")
     if field == "dim_value":
         return proto.dim_value if proto.dim_value >= 0 else None
-    return symbol(proto.dim_param) if field == "dim_param" and proto.dim_param else None
+    name = proto.dim_param if field == "dim_param" else ""
+    return symbol(name) if name and isinstance(name, str) else None  # bytes: not UTF-8
 
 
 def dim_param(dim: Any) -> str:
@@ -212,9 +214,17 @@ def _enums(*prefixes: str) -> frozenset[int]:
     return frozenset(number for name, number in TensorProto.DataType.items() if name.startswith(prefixes))
 
 
+MAX_RANK = 64
+"""The most dims that numpy has; of a tensor that is declared with more, not even their number is taken for known."""
+_KNOWN = frozenset(TensorProto.DataType.values())
 _SIGNED = _enums("INT")
 _INTEGERS = _SIGNED | _enums("UINT")
 _FLOATS = _enums("FLOAT", "DOUBLE", "BFLOAT")
+
+
+def defined(elem_type: int) -> int:
+    """`elem_type` if ONNX defines it, else 0: unknown."""
+    return elem_type if elem_type in _KNOWN else 0
 
 
 @cache

@@ -73,7 +73,7 @@ def is_user_pass(name: str) -> bool:
 def load_user_pass(spelling: str) -> Pass | type[Pass]:
     """What ``my_file.py:my_pass`` names; UsageError where it cannot be had."""
     match = _SPELLING.fullmatch(spelling)
-    if match is None:
+    if match is None or "\0" in spelling:
         raise UsageError(f"'{spelling}' names no Python file", remedy="write my_file.py:my_pass")
     module = _module(Path(match["file"]).resolve())
     if match["name"] is None:

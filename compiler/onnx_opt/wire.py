@@ -74,6 +74,12 @@ def scan(buffer: Buffer, at: int, end: int) -> Iterator[tuple[int, int, int, int
         at = stop
 
 
+def check_message(buffer: Buffer, tag: int, field: int) -> None:
+    """Refuse a field, whose tag is at `tag`, that holds a number where ONNX has a message or a name."""
+    if buffer[tag] & 7 != LENGTH_DELIMITED:
+        raise ModelError(f"not an ONNX model, or a damaged one: field {field} is of wire type {buffer[tag] & 7}")
+
+
 def text_field(buffer: Buffer, start: int, end: int, number: int) -> str:
     """The last string field `number` of the message in [start, end); '' where it is absent."""
     found = ""

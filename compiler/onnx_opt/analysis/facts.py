@@ -24,8 +24,9 @@ from onnx_opt.analysis.infer import fallback, find
 from onnx_opt.analysis.infer.registry import Entry, Needed, NodeView, Unknown
 from onnx_opt.analysis.merge import Contradiction, FactConflict, sharpen
 from onnx_opt.analysis.undo import UndoLog
+from onnx_opt.errors import ModelError
 from onnx_opt.shapes import Shapes
-from onnx_opt.types import TensorType, Type, numpy_dtype
+from onnx_opt.types import TensorType, Type, defined, numpy_dtype
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Model, Node, Value
@@ -311,9 +312,9 @@ class Facts:
         view = self._look_at(node)
         try:
             return content.of_node(view, node.outputs.index(value), kind)
-        except (Needed, Unknown) as outcome:
-            if isinstance(outcome, Needed):
-                raise
+        except (Needed, ModelError):
+            raise
+        except Unknown:
             return None
         except Exception:
             if self.strict:
@@ -344,14 +345,14 @@ class Facts:
         if len(results) != len(node.outputs):
             results = (results + [None] * len(node.outputs))[: len(node.outputs)]
         for index, kind in enumerate(results):
-            if kind is None or (type(kind) is TensorType and not kind.elem_type):
+            if kind is None or (type(kind) is TensorType and not defined(kind.elem_type)):
                 results[index] = leaves.with_declared_elem_type(kind, node.outputs[index])
         return results
 
     def _apply(self, entry: Entry, view: NodeView) -> Any:
         try:
             return entry.function(view)
-        except Needed:
+        except (Needed, ModelError):
             raise
         except Unknown:
             return TensorType(entry.kind or (view.elem(entry.elem) if entry.elem >= 0 else 0), None)
@@ -363,7 +364,9 @@ class Facts:
     def _leaf(self, value: Value) -> Type | None:
         try:
             return leaves.type_of(self, value)
-        except (TypeError, ValueError, IndexError):  # the attributes of a malformed Loop or Scan
+        except (Needed, ModelError):
+            raise
+        except Exception:  # the attributes of a malformed Loop or Scan
             if self.strict:
                 raise
             return None

@@ -69,8 +69,8 @@ def with_declared_elem_type(kind: Type | None, value: Value) -> Type | None:
     declared = without_dims(value.declared) if value.name else None
     if kind is None:
         return declared
-    if isinstance(kind, TensorType) and isinstance(declared, TensorType):
-        return TensorType(declared.elem_type, kind.shape)
+    if isinstance(kind, TensorType):
+        return kind.with_elem_type(declared.elem_type if isinstance(declared, TensorType) else 0)
     return kind
 
 

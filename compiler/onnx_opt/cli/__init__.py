@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import click
 
 from onnx_opt.diagnostics import TRACEBACK_VARIABLE, exit_code, one_line
+from onnx_opt.errors import single_line
 
 INTERRUPTED = 130
 
@@ -51,4 +52,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def complain(message: str, kind: str = "error") -> None:
     """One line on stderr."""
-    click.echo(f"onnx-opt: {kind}: {' '.join(message.split())}", err=True)
+    click.echo(f"onnx-opt: {kind}: {single_line(message)}", err=True)

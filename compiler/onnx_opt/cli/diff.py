@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_opt.cli import complain, params
+from onnx_opt.errors import printable
 
 if TYPE_CHECKING:
     from onnx_opt.difference import Difference, Names
@@ -50,7 +51,7 @@ def run(a: str, b: str, no_numbers: bool, as_json: bool, **given: Any) -> int:
     if as_json:
         click.echo(json.dumps({"structure": difference.to_dict(), "numbers": numbers}, indent=2))
     else:
-        click.echo("\n".join(_lines(difference)))
+        click.echo("\n".join(map(printable, _lines(difference))))
         _tell(numbers)
     return 0 if difference.same_interface and (numbers is None or numbers["status"] != "failed") else 1
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from onnx_opt.errors import printable
+
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph
     from onnx_opt.ir.values import Value
@@ -38,7 +40,7 @@ def run(model: str, as_json: bool, text: bool) -> None:
             return
         check_model(graph.model)
         found = describe(graph)
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines(model, found)))
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(printable, lines(model, found))))
 
 
 def describe(graph: Graph) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_opt.errors import printable
 from onnx_opt.report import changed_ops, human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ def print_report(report: Report, with_times: bool) -> None:
         console.print(_rewrites(report))
     if with_times:
         console.print(_times(report))
-    console.print(_verdict(report), markup=False)
+    console.print(printable(_verdict(report)), markup=False)
     for note in report.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(printable(f"note: {note}"), markup=False)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -41,17 +42,19 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _figures(before: Stats, after: Stats) -> Table:
+    from rich.text import Text
+
     table = _table("", "", "before", "after", "change")
     rows: list[tuple[str, int, int, bool]] = [("nodes", before.nodes, after.nodes, False)]
     changed = changed_ops(before, after)
-    rows += [(f"  {name}", one, other, False) for name, one, other in changed[:SHOWN_OPS]]
+    rows += [(f"  {printable(name)}", one, other, False) for name, one, other in changed[:SHOWN_OPS]]
     if rest := changed[SHOWN_OPS:]:
         rows.append((f"  {len(rest)} other operators", sum(r[1] for r in rest), sum(r[2] for r in rest), False))
     rows += [("transposes", before.transposes, after.transposes, False), ("casts", before.casts, after.casts, False)]
     rows.append(("bytes", before.bytes, after.bytes, True))
     for name, one, other, is_bytes in rows:
         show = human_bytes if is_bytes else str
-        table.add_row(name, show(one), show(other), _change(one, other))
+        table.add_row(Text(name), show(one), show(other), _change(one, other))
     note = ", symbolic dims at 1" if before.symbolic or after.symbolic else ""
     table.add_row(
         f"FLOPs{note}", human_count(before.flops), human_count(after.flops), _change(before.flops, after.flops)
@@ -66,16 +69,20 @@ def _change(before: int, after: int) -> str:
 
 
 def _rewrites(report: Report) -> Table:
+    from rich.text import Text
+
     table = _table("rewrites", "rule", "pass", "times")
     for (pass_name, rule), count in report.rewrites.most_common():
-        table.add_row(rule, pass_name, str(count))
+        table.add_row(Text(rule), Text(pass_name), str(count))
     return table
 
 
 def _times(report: Report) -> Table:
+    from rich.text import Text
+
     table = _table("time", "", "seconds", "rewrites", "nodes after")
     for run in report.runs:
-        table.add_row(run.name, f"{run.seconds:.3f}", str(run.rewrites), str(run.nodes))
+        table.add_row(Text(run.name), f"{run.seconds:.3f}", str(run.rewrites), str(run.nodes))
     for phase, seconds in report.seconds.items():
         table.add_row(f"({phase})", f"{seconds:.3f}", "", "")
     return table

@@ -388,7 +388,7 @@ class Graph(SurgeonMethods, Structure):
 class Function(Graph, gs.Function):
     """A local function: its body is a graph with operator sets of its own; it can't carry initializers."""
 
-    is_function_body = True
+    is_function_body = in_function = True
 
     def __init__(self, model: Model, name: str, domain: str, overload: str, opsets: dict[str, int]):
         Graph.__init__(self, model, None, name, opsets)

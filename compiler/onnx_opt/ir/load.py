@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorAnnotation
 
 from onnx_opt import schemas, wire
 from onnx_opt.errors import ModelError
+from onnx_opt.ir.conformity import complaint
 from onnx_opt.ir.graph import Function, Graph
 from onnx_opt.ir.lists import GraphInputs, GraphOutputs, Inputs, Outputs
 from onnx_opt.ir.model import Model
@@ -26,6 +27,7 @@ from onnx_opt.ir.node import ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS, NODE_ATTRIBUTE, 
 from onnx_opt.ir.values import Constant, Value, Variable
 from onnx_opt.wire import Buffer, Span
 
+ATTRIBUTE_NAME, ATTRIBUTE_TYPE = 1, 20
 MODEL_GRAPH, MODEL_OPSET, MODEL_TRAINING, MODEL_FUNCTION = 7, 8, 20, 25
 NAME_OF_VALUE_INFO, NAME_OF_TENSOR, VALUES_OF_SPARSE = 1, 8, 1
 _LARGE_NODE = 4096
@@ -87,12 +89,14 @@ def load(model: str | Path | bytes | ModelProto | Graph) -> Graph:
 
 def _map_file(path: Path) -> Buffer:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ModelError("it is no file")  # a pipe would be waited for
         with path.open("rb") as file:
             return mmap(file.fileno(), 0, access=ACCESS_READ)
     except FileNotFoundError:
         raise ModelError("no such file") from None
-    except ValueError:
-        raise ModelError("the file is empty") from None
+    except ValueError as error:
+        raise ModelError("the file is empty" if "empty" in str(error) else str(error)) from None
     except OSError as error:
         raise ModelError(error.strerror or str(error)) from None
 
@@ -112,6 +116,8 @@ def _load_model(buffer: Buffer, path: Path | None) -> Graph:
     for field, tag, start, end in wire.scan(buffer, 0, len(buffer)):
         span = Span(tag, start, end)
         model.layout.append((field, span))
+        if field in (MODEL_GRAPH, MODEL_FUNCTION):
+            wire.check_message(buffer, tag, field)
         if field == MODEL_GRAPH:
             graph_spans.append(span)
         elif field == MODEL_FUNCTION:
@@ -129,8 +135,12 @@ def _load_model(buffer: Buffer, path: Path | None) -> Graph:
     model.source_opsets = dict(model.opsets)
     model.graph = Graph(model)
     pending = [_Pending(model.graph, graph_spans[0], GRAPH)]
+    identities: set[tuple[str, str, str]] = set()
     for span in function_spans:
         function = _function(model, span)
+        if (identity := (function.domain, function.name, function.overload)) in identities:
+            raise ModelError(f"function '{function.domain}::{function.name}' is defined twice")
+        identities.add(identity)
         model.functions.append(function)
         pending.append(_Pending(function, span, FUNCTION))
     _load_all(model, pending)
@@ -138,6 +148,7 @@ def _load_model(buffer: Buffer, path: Path | None) -> Graph:
 
 
 def _opsets(imports: Any) -> dict[str, int]:
+    _check_text(*(entry.domain for entry in imports))
     return {schemas.normal_domain(entry.domain): entry.version for entry in imports}
 
 
@@ -149,6 +160,7 @@ def _function(model: Model, span: Span) -> Function:
         elif field == 9:
             opsets.append(OperatorSetIdProto.FromString(model.buffer[start:end]))
     header = FunctionProto.FromString(b"".join(kept))
+    _check_text(header.name, header.domain, header.overload)
     domain = schemas.normal_domain(header.domain)
     return Function(model, header.name, domain, header.overload, _opsets(opsets))
 
@@ -172,6 +184,15 @@ def _load_all(model: Model, pending: list[_Pending]) -> None:
         pending.extend(reversed(loader.bodies))
 
 
+class _Header(NamedTuple):
+    """A node without what its attributes hold: their names and types, and the subgraphs in them, each with its
+    attribute, its position there (-1: alone) and its place."""
+
+    proto: NodeProto
+    attributes: tuple[tuple[str, int], ...]
+    bodies: tuple[tuple[str, int, Span], ...] = ()
+
+
 class _GraphLoader:
     """Reads one graph; `bodies` are the subgraphs that it found on the way."""
 
@@ -191,10 +212,10 @@ class _GraphLoader:
         self.graph.source = self.span
         self._scan()
         self._read_inputs()
-        protos = [self._read_node(span) for span in self.node_spans]
-        nodes = [self._make_node(span, proto) for span, (proto, _) in zip(self.node_spans, protos, strict=True)]
+        headers = [self._read_node(span) for span in self.node_spans]
+        nodes = [self._make_node(span, header) for span, header in zip(self.node_spans, headers, strict=True)]
         self.scopes[self.graph] = self.local
-        self._connect(nodes, protos)
+        self._connect(nodes, headers)
         self._read_outputs()
         self.model.names.add_all(self.local)
 
@@ -209,6 +230,7 @@ class _GraphLoader:
                 graph.layout.append((field, span))
                 self._read_other(field, span)
                 continue
+            wire.check_message(self.buffer, tag, field)
             if field not in seen:
                 seen.add(field)
                 graph.layout.append((field, None))
@@ -233,6 +255,8 @@ class _GraphLoader:
         name = wire.text_field(self.buffer, start, end, NAME_OF_TENSOR)
         constant = Constant(name, graph=self.graph)
         constant.source, constant.sparse = span, sparse
+        if name in self.local:  # the last counts, as in ONNX Runtime
+            del self.graph.constants[self.local[name]]  # type: ignore[arg-type]
         self.local[name] = constant
         self.graph.constants[constant] = None
 
@@ -243,6 +267,8 @@ class _GraphLoader:
             value = self.local.get(name)
             if value is None:
                 value = self.local[name] = Variable(name, graph=self.graph)
+            elif value.interface is not None:
+                raise ModelError(f"input '{name}' is listed twice")
             elif isinstance(value, Constant):
                 # Before IR version 4 all initializers had to be inputs; ONNX Runtime takes those for constants.
                 value.overridable = self.model.ir_version >= 4
@@ -284,47 +310,63 @@ class _GraphLoader:
 
     # -- nodes -----------------------------------------------------------------------------------------------------
 
-    def _read_node(self, span: Span) -> tuple[NodeProto, list[tuple[str, int, Span]]]:
-        """The header of a node and its subgraphs: (attribute, position or -1, place)."""
+    def _read_node(self, span: Span) -> _Header:
         if span.end - span.start <= _LARGE_NODE:
             try:
                 proto = NodeProto.FromString(self.buffer[span.start : span.end])
             except DecodeError:
                 proto = None  # nested deeper than protobuf reads, or damaged: the scan below tells
             if proto is not None and not any(_holds_graph(attribute) for attribute in proto.attribute):
-                return proto, []
+                return _Header(proto, tuple([(attribute.name, attribute.type) for attribute in proto.attribute]))
         return self._scan_node(span)
 
-    def _scan_node(self, span: Span) -> tuple[NodeProto, list[tuple[str, int, Span]]]:
+    def _scan_node(self, span: Span) -> _Header:
         kept: list[bytes] = []
+        attributes: list[tuple[str, int]] = []
         bodies: list[tuple[str, int, Span]] = []
         for field, tag, start, end in wire.scan(self.buffer, span.start, span.end):
             if field != NODE_ATTRIBUTE:
                 kept.append(self.buffer[tag:end])
                 continue
-            name = ""
+            name, kind = "", 0
             graphs: list[tuple[int, Span]] = []
             for inner, inner_tag, a, b in wire.scan(self.buffer, start, end):
-                if inner == 1:
+                if inner == ATTRIBUTE_NAME:
                     name = wire.decode(self.buffer[a:b])
+                elif inner == ATTRIBUTE_TYPE:
+                    kind = wire.read_varint(self.buffer, a, b)[0]
                 elif inner == ATTRIBUTE_GRAPH:
                     graphs.append((-1, Span(inner_tag, a, b)))
                 elif inner == ATTRIBUTE_GRAPHS:
                     graphs.append((len(graphs), Span(inner_tag, a, b)))
+            attributes.append((name, kind))
             bodies.extend((name, position, place) for position, place in graphs)
-        return NodeProto.FromString(b"".join(kept)), bodies
+        return _Header(NodeProto.FromString(b"".join(kept)), tuple(attributes), tuple(bodies))
 
-    def _make_node(self, span: Span, proto: NodeProto) -> Node:
+    def _make_node(self, span: Span, header: _Header) -> Node:
+        proto = header.proto
         node = Node.__new__(Node)
-        node.op, node.name, node.domain = proto.op_type, proto.name, schemas.normal_domain(proto.domain)
-        if proto.overload:
-            node.overload = proto.overload
+        node.op, node.name, domain, overload = proto.op_type, proto.name, proto.domain, proto.overload
+        _check_text(node.op, node.name, domain, overload)
+        node.domain = schemas.normal_domain(domain)
+        if overload:
+            node.overload = overload
         node.source, node.alive = span, True
         node.graph = self.graph
         self.graph._link(node, None)
-        outputs = [self._define(name, node) for name in proto.output]
-        node._outputs = Outputs(outputs, node)
+        node._outputs = Outputs((), node)
+        for name in proto.output:
+            list.append(node._outputs, self._define(name, node))
+        self._check_form(node, header)
         return node
+
+    def _check_form(self, node: Node, header: _Header) -> None:
+        """Remember the first node that is not what its schema asks for."""
+        model, version = self.model, self.graph.opsets.get(node.domain, 0)
+        _check_text(*[name for name, _ in header.attributes])
+        found = complaint(node.op, node.domain, version, header.attributes, len(header.proto.input), len(node._outputs))
+        if found and model.problem is None and model.function(node) is None:
+            model.problem = ModelError(found, node=node.label())
 
     def _define(self, name: str, node: Node) -> Value:
         if not name:
@@ -341,34 +383,34 @@ class _GraphLoader:
         """Names are unique, but old exporters repeat them on Constant nodes: the last counts, as in ONNX Runtime."""
         value = self.local[name]
         earlier = value.producer
-        if earlier is None or (earlier.op, node.op) != ("Constant", "Constant"):
+        if earlier is None or earlier is node or (earlier.op, node.op) != ("Constant", "Constant"):
             raise ModelError(f"value '{name}' is defined twice; node '{node.name}' ({node.op}) is the second to do so")
         ghost = Variable(name, graph=self.graph)
         ghost.producer = earlier
-        list.__setitem__(earlier._outputs, 0, ghost)
+        list.__setitem__(earlier._outputs, earlier._outputs.index(value), ghost)
         value.producer = node
         return value
 
-    def _connect(self, nodes: list[Node], protos: list[tuple[NodeProto, list[tuple[str, int, Span]]]]) -> None:
+    def _connect(self, nodes: list[Node], headers: list[_Header]) -> None:
         """Resolve operands in order: what is defined so far, else what an outer graph defines, else what comes later
         (a graph that is not sorted)."""
         graph, local = self.graph, self.local
         seen = {name: value for name, value in local.items() if value.producer is None} if graph.owner else local
-        for node, (proto, bodies) in zip(nodes, protos, strict=True):
+        for node, header in zip(nodes, headers, strict=True):
             operands = []
-            for index, name in enumerate(proto.input):
+            for index, name in enumerate(header.proto.input):
                 value = seen.get(name) if name else Variable("")
                 if value is None:
                     value = self._resolve(name, seen)
                 value.uses[node, index] = None
                 operands.append(value)
             node._inputs = Inputs(operands, node)
-            if bodies:
-                self._add_bodies(node, bodies)
+            if header.bodies:
+                self._add_bodies(node, header.bodies)
             if seen is not local:
                 seen.update((value.name, value) for value in node._outputs)
 
-    def _add_bodies(self, node: Node, bodies: list[tuple[str, int, Span]]) -> None:
+    def _add_bodies(self, node: Node, bodies: tuple[tuple[str, int, Span], ...]) -> None:
         found = []
         for attribute, position, span in bodies:
             body = Graph(self.model, node, opsets=self.graph.opsets)
@@ -389,6 +431,13 @@ class _GraphLoader:
             if name in self.infos:
                 self.local[name].info = self.infos[name]
         return self.local[name]
+
+
+def _check_text(*names: str) -> None:
+    """Refuse names that are not UTF-8, which protobuf gives as bytes."""
+    if bytes in map(type, names):
+        for name in names:
+            wire.decode(name if isinstance(name, bytes) else b"")
 
 
 def _holds_graph(attribute: AttributeProto) -> bool:

@@ -17,6 +17,7 @@ from onnx_opt.wire import Buffer, Span
 
 if TYPE_CHECKING:
     from onnx_opt.analysis import Facts
+    from onnx_opt.errors import ModelError
     from onnx_opt.ir.graph import Function, Graph
     from onnx_opt.ir.node import Node
     from onnx_opt.ir.values import Constant, Value
@@ -50,6 +51,8 @@ class Model:
         self.orphans: dict[Value, None] = {}
         """Values that lost their last use since the last sweep."""
         self.has_training_info = False
+        self.problem: ModelError | None = None
+        """What the first node is accused of that is not as its operator's schema asks."""
         self._node_names: Names | None = None
         self._function_table: dict[tuple[str, str, str], Function] | None = None
         self._log: list[Undo] | None = None

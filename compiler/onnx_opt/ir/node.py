@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto, NodeProto
 
 from onnx_opt import schemas, wire
+from onnx_opt.errors import ModelError
 from onnx_opt.ir import attributes
 from onnx_opt.ir.attributes import AttributeRef, Attributes
 from onnx_opt.ir.lists import Inputs, Outputs
@@ -129,10 +130,21 @@ class Node(Identity, gs.Node):
             name, graph = self._subgraph_attribute(span)
             if graph is None:
                 assert self.graph is not None
-                proto = AttributeProto.FromString(self.graph.model.buffer[span.start : span.end])
-                name, graph = proto.name, attributes.decode(proto)
+                name, graph = self._decode_attribute(self.graph.model.buffer[span.start : span.end])
             found[name] = graph
         return found
+
+    def _decode_attribute(self, source: bytes) -> tuple[str, Any]:
+        name = ""
+        try:
+            proto = AttributeProto.FromString(source)
+            name = proto.name
+            value = attributes.decode(proto)
+        except Exception as error:  # protobuf and numpy each have their own kinds
+            raise ModelError(f"attribute '{name}' can't be decoded: {error}", node=self.label()) from None
+        if isinstance(value, AttributeRef) and self.graph is not None and not self.graph.in_function:
+            raise ModelError(f"attribute '{name}' refers to that of a function, and is in none", node=self.label())
+        return name, value
 
     def _subgraph_attribute(self, span: Span) -> tuple[str, Any]:
         if not self.bodies:
@@ -184,7 +196,7 @@ class Node(Identity, gs.Node):
     @property
     def has_attribute_refs(self) -> bool:
         """Whether an attribute takes its value from the call of the enclosing local function."""
-        if self.graph is None or not self.graph.is_function_body:
+        if self.graph is None or not self.graph.in_function:
             return False
         return any(isinstance(value, AttributeRef) for value in self.attrs.values())
 

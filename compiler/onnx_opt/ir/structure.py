@@ -22,10 +22,14 @@ class Structure(Identity, gs.Graph):
 
     is_graph = True
     is_function_body = False
+    in_function = False
+    """Whether this is a function body, or a subgraph in one: attributes may refer to those of the call."""
 
     def __init__(self, model: Model, owner: Node | None = None, name: str = "", opsets: dict[str, int] | None = None):
         self.model = model
         self.owner = owner
+        if owner is not None and owner.graph is not None and owner.graph.in_function:
+            self.in_function = True
         self.name = name
         self.opsets = model.opsets if opsets is None else opsets
         self.constants: dict[Constant, None] = {}

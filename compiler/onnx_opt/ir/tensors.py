@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 from onnx import SparseTensorProto, TensorProto, helper, numpy_helper
 
 from onnx_opt import types, wire
@@ -60,20 +62,46 @@ class TensorHeader:
         """The number of elements."""
         return math.prod(self.dims)
 
+    @property
+    def nbytes(self) -> int:
+        """The size of the payload in bytes (of strings: of their pointers)."""
+        return -(-types.element_bits(self.elem_type) * self.count // 8)
+
 
 def read_header(buffer: Buffer, span: Span) -> TensorHeader:
     """The header of the TensorProto in `span`."""
     raw, kept = None, []
     for field, tag, start, end in wire.scan(buffer, span.start, span.end):
         if field == RAW_DATA:
+            wire.check_message(buffer, tag, field)
             raw = (start, end)
         elif field not in _PAYLOAD_FIELDS:
             kept.append(buffer[tag:end])
-    proto = TensorProto.FromString(b"".join(kept))
-    location = {e.key: e.value for e in proto.external_data} if proto.data_location == TensorProto.EXTERNAL else None
-    if any(dim < 0 for dim in proto.dims):
-        raise ModelError(f"initializer '{proto.name}' has a negative dimension: {list(proto.dims)}")
+    try:
+        proto = TensorProto.FromString(b"".join(kept))
+    except DecodeError:
+        raise ModelError("an initializer can't be decoded") from None
+    location = _location(proto) if proto.data_location == TensorProto.EXTERNAL else None
+    _check_shape(proto.name, proto.data_type, proto.dims)
     return TensorHeader(proto.name, proto.data_type, tuple(proto.dims), raw, location)
+
+
+def _location(proto: TensorProto) -> dict[str, str]:
+    """The entries that say where external data lies."""
+    texts = [(entry.key, entry.value) for entry in proto.external_data]
+    for text in itertools.chain.from_iterable(texts):
+        if not isinstance(text, str):  # protobuf gives what is not UTF-8 as bytes
+            wire.decode(text)
+    return dict(texts)
+
+
+def _check_shape(name: str, elem_type: int, dims: Sequence[int]) -> None:
+    if not types.defined(elem_type):
+        raise ModelError(f"initializer '{name}' is of the unknown element type {elem_type}", remedy="upgrade onnx")
+    if len(dims) > types.MAX_RANK:
+        raise ModelError(f"initializer '{name}' has {len(dims)} dimensions, more than {types.MAX_RANK}")
+    if any(dim < 0 for dim in dims):
+        raise ModelError(f"initializer '{name}' has a negative dimension: {list(dims)}")
 
 
 def read_array(buffer: Buffer, span: Span, header: TensorHeader, external: Callable[[str], Buffer]) -> np.ndarray:
@@ -93,28 +121,46 @@ def read_array(buffer: Buffer, span: Span, header: TensorHeader, external: Calla
 
 def _view(buffer: Buffer, header: TensorHeader, start: int, end: int) -> np.ndarray:
     dtype = numpy_dtype(header.elem_type)
-    if end - start != dtype.itemsize * header.count:
-        raise ModelError(
-            f"initializer '{header.name}' has {end - start} bytes of data, its shape {list(header.dims)} needs "
-            f"{dtype.itemsize * header.count}"
-        )
-    return np.frombuffer(buffer, dtype, header.count, start).reshape(header.dims)
+    _check_size(header, end - start)
+    try:
+        return np.frombuffer(buffer, dtype, header.count, start).reshape(header.dims)
+    except ValueError as error:  # no elements, but dims beyond what numpy counts
+        raise ModelError(f"initializer '{header.name}' can't be read: {error}") from None
+
+
+def check_data(header: TensorHeader, external: Callable[[str], Buffer]) -> None:
+    """Raise ModelError where the payload of a tensor can't be what its dims ask for; nothing of it is read."""
+    if header.location is not None:
+        external_range(header, len(external(header.location.get("location", ""))))
+    elif header.raw is not None:
+        _check_size(header, header.raw[1] - header.raw[0])
+
+
+def _check_size(header: TensorHeader, found: int) -> None:
+    if found != header.nbytes:
+        where = f" in '{header.location.get('location')}'" if header.location is not None else ""
+        needed = f"its shape {list(header.dims)} needs {header.nbytes}"
+        raise ModelError(f"initializer '{header.name}' has {found} bytes of data{where}, {needed}")
 
 
 def external_range(header: TensorHeader, size: int) -> tuple[int, int]:
     """[start, end) of an external tensor's payload in its file of `size` bytes."""
     location = header.location or {}
+    if header.elem_type == TensorProto.STRING:
+        raise ModelError(f"initializer '{header.name}' holds strings, which can't be external data")
     try:
         start = int(location.get("offset", 0))
-        end = start + int(location["length"]) if "length" in location else size
+        length = int(location.get("length", header.nbytes))
     except ValueError:
         raise ModelError(f"initializer '{header.name}': offset or length of its external data is no number") from None
-    if not 0 <= start <= end <= size:
+    if start < 0 or length < 0 or start + length > size:
+        file = location.get("location", "")
         raise ModelError(
-            f"initializer '{header.name}': bytes {start} to {end} are outside of its external file "
-            f"'{location.get('location', '')}' of {size} bytes"
+            f"initializer '{header.name}': external data file '{file}' of {size} bytes is too short for {length} bytes "
+            f"at offset {start}"
         )
-    return start, end
+    _check_size(header, length)
+    return start, start + length
 
 
 def _external_array(header: TensorHeader, external: Callable[[str], Buffer]) -> np.ndarray:
@@ -131,11 +177,15 @@ def resolve_external(folder: Path | None, location: str) -> Path:
     paths and links that lead outside, as ONNX Runtime does."""
     if folder is None:
         raise ModelError(f"external data '{location}' has no folder: load the model from its file, not from bytes")
-    path = (folder / location).resolve()
-    if not location or Path(location).is_absolute() or not path.is_relative_to(folder.resolve()):
-        raise ModelError(f"external data '{location}' is outside of the model's folder; copy it beside the model")
-    if not path.is_file():
-        raise ModelError(f"external data file '{location}' is missing from {folder}")
+    try:
+        path = (folder / location).resolve()
+        if not location or Path(location).is_absolute() or not path.is_relative_to(folder.resolve()):
+            raise ModelError(f"external data '{location}' is outside of the model's folder; copy it beside the model")
+        if not path.is_file():
+            reason = "is no file" if path.exists() else f"is missing from {folder}"
+            raise ModelError(f"external data file '{location}' {reason}")
+    except (ValueError, RuntimeError) as error:  # a zero byte in the name, links that go round in circles
+        raise ModelError(f"external data '{location}' has no file: {error}") from None
     return path
 
 
@@ -168,6 +218,7 @@ def _sparse_parts(buffer: Buffer, span: Span) -> SparseTensorProto:
 def read_sparse_header(buffer: Buffer, span: Span) -> TensorHeader:
     """The header of the dense tensor that a SparseTensorProto stands for."""
     proto = _sparse_parts(buffer, span)
+    _check_shape(proto.values.name, proto.values.data_type, proto.dims)
     return TensorHeader(proto.values.name, proto.values.data_type, tuple(proto.dims), None, None)
 
 

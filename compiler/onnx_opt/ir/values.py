@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 from onnx import ValueInfoProto
 
 from onnx_opt import types
+from onnx_opt.errors import ModelError
 from onnx_opt.ir import tensors
 from onnx_opt.wire import Span
 
@@ -119,7 +121,10 @@ class Value(Identity):
     def _read_declared(self) -> types.Type | None:
         if self.info is None or self.graph is None:
             return None
-        proto = ValueInfoProto.FromString(self.graph.model.buffer[self.info.start : self.info.end])
+        try:
+            proto = ValueInfoProto.FromString(self.graph.model.buffer[self.info.start : self.info.end])
+        except DecodeError:
+            raise ModelError(f"what the model states of value '{self.name}' can't be decoded") from None
         return types.from_proto(proto.type) if proto.HasField("type") else None
 
     @property
@@ -287,9 +292,7 @@ class Constant(Value, gs.Constant):
     def nbytes(self) -> int:
         """The size of the payload in bytes (of strings: of their pointers), without reading it."""
         header = self.header
-        if header is None:
-            return int(self.values.nbytes)
-        return -(-types.element_bits(header.elem_type) * header.count // 8)
+        return int(self.values.nbytes) if header is None else header.nbytes
 
     def digest(self) -> bytes:
         """A hash of the payload, the same for equal bits; computed once, streaming."""

@@ -152,6 +152,8 @@ def _scan_input(facts: Facts, owner: Node, body: Graph, index: int) -> Type | No
         return None
     kind = facts.type_or_need(operand)
     states = len(owner.inputs) - int(owner.attrs.get("num_scan_inputs") or 0)
+    if not 0 <= states <= len(owner.inputs):
+        return None
     if index < states:
         return kind if index < len(body.outputs) and is_invariant(body, index, index) else without_dims(kind)
     if not isinstance(kind, TensorType) or not kind.shape:

@@ -1,0 +1,1 @@
+"""Inputs that nobody means well with, and what must hold of everything that reads them."""
