@@ -37,6 +37,7 @@ from tools import BUILD, DEFAULT_ENVIRONMENT, TOOLS, Tool, prepare, skipped, ver
 
 HERE = Path(__file__).resolve().parent
 GENERATED = ("chain:300", "transformer:300", "resnet50", "mlp:100M", "subgraphs:60")
+GENERATORS = ("generate.py", "big_weights.py", "builder.py", "channels_last.py", "extremes.py")
 OK = "ok"
 REASON_LENGTH = 200
 LAYOUT: dict[str, Any] = {
@@ -86,7 +87,7 @@ def light_models() -> list[Path]:
 
 def generated(spec: str) -> Path:
     """The generated model, made once and kept in the build folder until the generators change."""
-    sources = b"".join((HERE / name).read_bytes() for name in ("generate.py", "big_weights.py", "extremes.py"))
+    sources = b"".join((HERE / name).read_bytes() for name in GENERATORS)
     folder = BUILD / "bench-models" / hashlib.sha256(sources).hexdigest()[:12]
     path = folder / f"{spec.replace(':', '-')}.onnx"
     if path.exists():

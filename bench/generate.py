@@ -11,75 +11,26 @@
     line:N               N elementwise nodes in a row, nothing to rewrite
     users:N              one value with N users
     nested:N             N If nodes, each in a branch of the one before
+    nhwc-resnet:N, nhwc-senet:N, nhwc-unet:N, nhwc-ssd:N, nhwc-qdq:N, nhwc-if:N, nhwc-function:N
+                         N blocks or levels of a network in NHWC, as TensorFlow's converter writes it at first
+    vit:N                N layers of attention over patches of an image in NHWC
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import extremes
 import numpy as np
 import onnx
 import onnx.shape_inference
-from big_weights import IR_VERSION, OPSET, write_mlp
-from onnx import TensorProto, helper, numpy_helper
-
-FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
-
-
-@dataclass
-class Builder:
-    """A graph in the making. Every name is numbered, every weight comes from one seeded generator."""
-
-    random: np.random.Generator = field(default_factory=lambda: np.random.Generator(np.random.PCG64(0)))
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[TensorProto] = field(default_factory=list)
-
-    def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
-        """Append a node and return the name of its first output."""
-        name = f"{op}_{len(self.nodes)}"
-        names = [f"{name}.{index}" for index in range(outputs)]
-        self.nodes.append(helper.make_node(op, inputs, names, name=name, **attributes))
-        return names[0]
-
-    def weight(self, array: np.ndarray) -> str:
-        name = f"weight_{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def normal(self, *shape: int, scale: float = 1.0, mean: float = 0.0) -> str:
-        return self.weight((self.random.standard_normal(shape) * scale + mean).astype(np.float32))
-
-    def scalar(self, value: float) -> str:
-        return self.node("Constant", value=numpy_helper.from_array(np.array(value, np.float32)))
-
-    def integers(self, *values: int, rank: int = 1) -> str:
-        """A Constant node, as exporters write small integers."""
-        array = np.array(values, np.int64).reshape(() if rank == 0 else -1)
-        return self.node("Constant", value=numpy_helper.from_array(array))
-
-    def rename_last(self, name: str) -> None:
-        self.nodes[-1].output[0] = name
-
-    def model(
-        self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
-    ) -> onnx.ModelProto:
-        graph = helper.make_graph(self.nodes, name, inputs, outputs, self.weights)
-        return make_model(graph)
-
-
-def make_model(graph: onnx.GraphProto) -> onnx.ModelProto:
-    opsets = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="onnx-opt bench")
-
-
-def value(name: str, elem_type: int, *dims: int | str) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, elem_type, dims)
+from big_weights import write_mlp
+from builder import BOOL, FLOAT, INT64, Builder, value
+from channels_last import NETWORKS
+from onnx import helper
 
 
 def batch_norm(build: Builder, x: str, channels: int, spread: float, gain: float = 1.0) -> str:
@@ -254,6 +205,7 @@ GRAPHS: dict[str, tuple[Callable[[int], onnx.ModelProto], int | None]] = {
     "transformer-typed": (transformer_typed, None),
     "resnet50": (resnet50, 224),
     "subgraphs": (subgraphs, None),
+    **{name: (make, None) for name, make in NETWORKS.items()},
 }
 EXTREMES: dict[str, Callable[[int], bytes]] = {
     "line": extremes.line,

@@ -29,6 +29,18 @@ from onnxscript import optimizer
 onnx.save(optimizer.optimize(onnx.load(sys.argv[1])), sys.argv[2])
 """
 
+# The package imports all of TensorFlow for its logging; its optimizer of ONNX graphs needs none of it.
+TF2ONNX = """
+import sys, types
+from importlib.machinery import ModuleSpec
+tensorflow = types.ModuleType("tensorflow")
+tensorflow.__spec__, tensorflow.__version__ = ModuleSpec("tensorflow", None), "2"
+sys.modules["tensorflow"] = tensorflow
+import onnx
+from tf2onnx.graph import GraphUtil
+onnx.save(GraphUtil.optimize_model_proto(onnx.load(sys.argv[1]), catch_errors=False), sys.argv[2])
+"""
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -73,6 +85,8 @@ TOOLS = {
         # The same ONNX Runtime that judges: what another version writes, this one need not read.
         Tool("ort-basic", ("{python}", "-c", ORT_OFFLINE, "{input}", "{output}", "BASIC")),
         Tool("ort-extended", ("{python}", "-c", ORT_OFFLINE, "{input}", "{output}", "EXTENDED")),
+        Tool("ort-all", ("{python}", "-c", ORT_OFFLINE, "{input}", "{output}", "ALL"), default=False),
+        Tool("tf2onnx", ("{tools}", "-c", TF2ONNX, "{input}", "{output}"), ("tf2onnx>=1.17,<2", "onnx"), default=False),
     )
 }
 ONNX_IR = ("onnx-ir>=1.1,<2",)
@@ -110,7 +124,10 @@ def skipped(failures: dict[tuple[str, ...], str]) -> list[str]:
     return [f"skipped: {packages[0]} cannot be installed: {reason}" for packages, reason in failures.items()]
 
 
-PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "onnxsim", "onnxslim", "onnxoptimizer", "onnxscript", "onnx-ir")
+PACKAGES = (
+    "onnx", "onnxruntime", "onnxruntime-gpu", "onnxsim", "onnxslim", "onnxoptimizer", "onnxscript", "onnx-ir",
+    "tf2onnx",
+)  # fmt: skip
 LIST_VERSIONS = """
 import importlib.metadata, json, sys
 found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}

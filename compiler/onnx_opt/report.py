@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Stats:
     """Figures of a model. `bytes` is its size on disk, with the `external_bytes` of data that it refers to; `flops`
     counts Conv, Gemm and MatMul (a multiplication and an addition are two), with symbolic dims taken as 1 where
-    `symbolic` is set."""
+    `symbolic` is set. `transposed_bytes` are those that Transposes move in one run, with the sizes that the `layout`
+    pass assumes: an unknown batch is 1, any other unknown size 64."""
 
     nodes: int
     ops: Counter[str]
@@ -28,6 +29,7 @@ class Stats:
     weight_bytes: int
     flops: int
     symbolic: bool
+    transposed_bytes: int
     external_bytes: int
     bytes: int
 
@@ -44,13 +46,16 @@ class Stats:
         return replace(self, bytes=file_bytes + self.external_bytes)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ops": dict(sorted(self.ops.items()))}
+        return {**asdict(self), "transposes": self.transposes, "ops": dict(sorted(self.ops.items()))}
 
 
 def measure(graph: Graph) -> Stats:
     """The figures of a model as it was loaded: all of its graphs and functions together, each once."""
+    from onnx_opt.layout.weigh import Weights
+
     ops: Counter[str] = Counter()
-    flops, symbolic, parameters, weight_bytes = 0, False, 0, 0
+    flops, symbolic, parameters, weight_bytes, transposed = 0, False, 0, 0, 0
+    weights = Weights(graph.model.graph.inputs)
     external: dict[tuple[str | None, str | None], int] = {}
     for scope in graph.model.all_graphs():
         for node in scope:
@@ -58,12 +63,15 @@ def measure(graph: Graph) -> Stats:
             if node.op in _FLOPS:
                 count, guessed = estimate_flops(node)
                 flops, symbolic = flops + count, symbolic or guessed
+            elif node.op == "Transpose":
+                transposed += weights.transposed_by(node)
         for constant in scope.constants:
             parameters += math.prod(constant.dims)
             weight_bytes += constant.nbytes
             if constant.header is not None and (place := constant.header.location) is not None:
                 external[place.get("location"), place.get("offset")] = constant.nbytes
-    stats = Stats(sum(ops.values()), ops, parameters, weight_bytes, flops, symbolic, sum(external.values()), 0)
+    held = sum(external.values())
+    stats = Stats(sum(ops.values()), ops, parameters, weight_bytes, flops, symbolic, transposed, held, 0)
     return stats.of_size(len(graph.model.buffer))
 
 

@@ -47,6 +47,16 @@ def test_scale(scenario: str, tmp_path: Path) -> None:
     assert [figure["trouble"] for figure in report["figures"] if figure["trouble"]] == []
 
 
+def test_transposes(tmp_path: Path) -> None:
+    generate("nhwc-resnet:1", tmp_path / "net.onnx")
+    flags = ["--tool", "onnx-opt", "--tool", "ort-basic"]
+    report = bench("transposes.py", tmp_path / "report.json", str(tmp_path / "net.onnx"), *flags)
+    rows = {row["tool"]: row for row in report["rows"]}
+    assert list(rows) == ["before", "onnx-opt", "ort-basic"]
+    assert (rows["before"]["transposes"], rows["onnx-opt"]["transposes"]) == (6, 1)
+    assert rows["onnx-opt"]["transposed_bytes"] == 4 * 32 * 32 * 3  # the image, its batch taken as 1
+
+
 def test_a_tool_that_cannot_be_installed_is_named_with_the_reason(tmp_path: Path) -> None:
     (line,) = skipped(prepare(tmp_path / "env", [("/no/such/folder",)]))
     assert line.count("/no/such/folder") == 2

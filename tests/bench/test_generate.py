@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 import onnx
 import pytest
+from channels_last import NETWORKS
 from generate import generate, size_of
 
 SPECS = ["chain:30", "transformer:120", "transformer-typed:120", "resnet50:32", "mlp:100K", "mlp-external:100K"]
-SPECS.append("subgraphs:12")
+SPECS += ["subgraphs:12", *(f"{network}:2" for network in NETWORKS)]
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -335,3 +335,11 @@ def test_layout_leaves_a_channels_first_model_alone():
     result, context = optimized(model, "layout")
     assert result == onnx.ModelProto.FromString(model.SerializeToString())
     assert not context.journal.rewrites
+
+
+def test_the_report_says_how_many_bytes_are_transposed():
+    net = Net()
+    net.output(conv(net, net.input("x", ["N", 8, 8, 4]), 4, 4))
+    result = onnx_opt.optimize(net.model(), passes="cleanup", validate=False)
+    before = result.report.to_dict()["before"]
+    assert (before["transposes"], before["transposed_bytes"]) == (2, 2 * 4 * 8 * 8 * 4)

@@ -50,8 +50,10 @@ def _figures(before: Stats, after: Stats) -> Table:
     rows += [(f"  {printable(name)}", one, other, False) for name, one, other in changed[:SHOWN_OPS]]
     if rest := changed[SHOWN_OPS:]:
         rows.append((f"  {len(rest)} other operators", sum(r[1] for r in rest), sum(r[2] for r in rest), False))
-    rows += [("transposes", before.transposes, after.transposes, False), ("casts", before.casts, after.casts, False)]
-    rows.append(("bytes", before.bytes, after.bytes, True))
+    rows += [("transposes", before.transposes, after.transposes, False)]
+    if before.transposes or after.transposes:
+        rows.append(("transposed bytes", before.transposed_bytes, after.transposed_bytes, True))
+    rows += [("casts", before.casts, after.casts, False), ("bytes", before.bytes, after.bytes, True)]
     for name, one, other, is_bytes in rows:
         show = human_bytes if is_bytes else str
         table.add_row(Text(name), show(one), show(other), _change(one, other))

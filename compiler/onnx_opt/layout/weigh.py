@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt import shapes, types
+from onnx_opt.layout.perms import moves_nothing, perm_of
 
 if TYPE_CHECKING:
-    from onnx_opt.ir import Value
+    from onnx_opt.ir import Node, Value
 
 ASSUMED_BATCH = 1
 ASSUMED_SIZE = 64
@@ -35,6 +36,13 @@ class Weights:
         for dim in value.dims or ():
             count *= dim if isinstance(dim, int) else self._size(value, dim)
         return max(count * bits // 8, 1)
+
+    def transposed_by(self, node: Node) -> int:
+        """About how many bytes a node moves: none where it is no Transpose, or where only dims of size 1 move."""
+        perm = perm_of(node)
+        if perm is None or moves_nothing(perm, node.inputs[0].dims or ()):
+            return 0
+        return self.bytes_of(node.inputs[0])
 
     def _size(self, value: Value, dim: Any) -> int:
         assert value.graph is not None
