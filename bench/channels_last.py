@@ -4,6 +4,7 @@ each operator that ONNX defines channels first, biases and everything else in NH
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ IMAGE = ("batch", SIDE, SIDE, 3)
 OPSET = 17  # the converter writes no newer one than 18
 
 
-def first(build: Builder, op: str, x: str, *operands: str, **attributes: object) -> str:
+def first(build: Builder, op: str, x: str, *operands: str, **attributes: Any) -> str:
     """An operator that wants its channels first, between two Transposes."""
     made = build.node(op, build.node("Transpose", x, perm=NCHW), *operands, **attributes)
     return build.node("Transpose", made, perm=NHWC)

@@ -81,11 +81,9 @@ def left(tool: Tool, name: str, source: Path, result: Path, settings: compare.Se
     """What is left after a tool; a result that computes something else counts for nothing."""
     result.unlink(missing_ok=True)
     row = compare.optimize(tool, name, source, result, settings)
-    return (
-        counted(name, tool.name, result)
-        if row.verdict == compare.OK
-        else Found(name, tool.name, *[None] * 2, row.verdict)
-    )
+    if row.verdict != compare.OK:
+        return Found(name, tool.name, None, None, trouble=row.verdict)
+    return counted(name, tool.name, result)
 
 
 def counted(name: str, tool: str, path: Path) -> Found:
