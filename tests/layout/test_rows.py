@@ -5,11 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, defs
 
-from layout_models import Net, count, optimized, transposed_bytes
+import onnx_opt
+from layout_models import Net, count, kinds, optimized, transposed_bytes
+from onnx_opt import traits
+from onnx_opt.ir import Node
+from onnx_opt.layout.behaviour import TRAIT, Fixed, Refused, Slot, behaviour_of
 from onnx_opt.layout.perms import inverse
-from onnx_opt_rules.tables.layout import ROWS
+from onnx_opt_rules.tables.layout import OF_OTHER_DOMAINS, ROWS
 
 DIMS = [2, 3, 4, 5]
 INT64 = np.int64
@@ -76,8 +80,37 @@ SAME_RANK: dict[str, tuple[int, Callable[[Net, str, list[int]], str]]] = {
     ),
     "InstanceNormalization": (17, lambda net, a, dims: net.op("InstanceNormalization", a, *[floats(dims[1])] * 2)),
     "GlobalAveragePool": (17, lambda net, a, dims: net.op("GlobalAveragePool", a)),
-    "MaxPool": (17, lambda net, a, dims: net.op("MaxPool", a, kernel_shape=[1, 1])),
+    "MaxPool": (17, lambda net, a, dims: net.op("MaxPool", a, kernel_shape=[1, 2], pads=[0, 1, 0, 0])),
+    "MaxPool with indices": (17, lambda net, a, dims: net.op("MaxPool", a, kernel_shape=[1, 1], outputs=2)[0]),
+    "AveragePool": (17, lambda net, a, dims: net.op("AveragePool", a, kernel_shape=[2, 1], strides=[1, 2])),
+    "Conv": (
+        17,
+        lambda net, a, dims: net.op("Conv", a, floats(2, dims[1], 1, 2), pads=[0, 1, 2, 0], dilations=[2, 1]),
+    ),
+    "Conv of computed weights": (
+        17,
+        lambda net, a, dims: net.op("Conv", a, net.op("Exp", net.input("w", [2, dims[1], 1, 2]))),
+    ),
+    "ConvTranspose": (
+        17,
+        lambda net, a, dims: net.op(
+            "ConvTranspose", a, floats(dims[1], 2, 3, 1), strides=[2, 1], output_padding=[1, 0], auto_pad="SAME_UPPER"
+        ),
+    ),
+    "QLinearConv": (17, lambda net, a, dims: quantized_conv(net, a, dims[1])),
+    "LRN": (17, lambda net, a, dims: net.op("LRN", a, size=3)),
+    "CenterCropPad": (18, lambda net, a, dims: net.op("CenterCropPad", a, ints(2, 9), axes=[1, -1])),
+    "CenterCropPad of all": (18, lambda net, a, dims: net.op("CenterCropPad", a, ints(4, 3, 2, 5))),
+    "ReverseSequence": (
+        17,
+        lambda net, a, dims: net.op("ReverseSequence", a, np.full(dims[1], 2, INT64), batch_axis=1, time_axis=0),
+    ),
+    "Resize of 10": (10, lambda net, a, dims: net.op("Resize", a, np.array([1, 1, 2, 2], np.float32))),
+    "Upsample": (9, lambda net, a, dims: net.op("Upsample", a, np.array([1, 1, 2, 2], np.float32))),
+    "Upsample of old": (7, lambda net, a, dims: net.op("Upsample", a, scales=[1.0, 1.0, 2.0, 2.0])),
+    "QLinearMatMul": (17, lambda net, a, dims: quantized_product(net, a, dims)),
     "Quantized per tensor": (17, lambda net, a, dims: quantized(net, a, floats(1)[0], {})),
+    "Quantized by blocks": (21, lambda net, a, dims: quantized_blocks(net, a, dims)),
     "Quantized per axis": (17, lambda net, a, dims: quantized(net, a, floats(dims[1]), {"axis": 1})),
     "Unsqueeze and Squeeze": (17, lambda net, a, dims: net.op("Squeeze", net.op("Unsqueeze", a, ints(2)), ints(2))),
     "Squeeze of old": (11, lambda net, a, dims: net.op("Squeeze", net.op("Unsqueeze", a, axes=[0, 3]), axes=[0, 3])),
@@ -99,11 +132,36 @@ SAME_RANK: dict[str, tuple[int, Callable[[Net, str, list[int]], str]]] = {
 
 def quantized(net: Net, a: str, scale: Any, attrs: dict[str, Any]) -> str:
     scale = np.asarray(scale, np.float32) / 50
-    zero = np.zeros(scale.shape, np.int8)
+    return quantized_by(net, a, scale, np.zeros(scale.shape, np.int8), **attrs)
+
+
+def quantized_conv(net: Net, a: str, channels: int) -> str:
+    scale, zero = np.float32(0.02), np.int8(0)
+    weights = np.arange(2 * channels * 2, dtype=np.int8).reshape(2, channels, 2, 1)
+    made = net.op(
+        "QLinearConv", net.op("QuantizeLinear", a, scale, zero), scale, zero, weights, scale, zero, scale, zero
+    )
+    return net.op("DequantizeLinear", made, scale, zero)
+
+
+def quantized_product(net: Net, a: str, dims: list[int]) -> str:
+    scale, zero = np.float32(0.02), np.int8(0)
+    weights = np.arange(dims[3] * 2, dtype=np.int8).reshape(dims[3], 2)
+    operands = (net.op("QuantizeLinear", a, scale, zero), scale, zero, weights, scale, zero, scale, zero)
+    return net.op("DequantizeLinear", net.op("QLinearMatMul", *operands), scale, zero)
+
+
+def quantized_blocks(net: Net, a: str, dims: list[int]) -> str:
+    blocks = [*dims[:2], -(-dims[2] // 2), dims[3]]
+    scale, zero = floats(*blocks) / 50, np.zeros(blocks, np.int8)
+    return quantized_by(net, a, scale, zero, axis=2, block_size=2)
+
+
+def quantized_by(net: Net, a: str, scale: Any, zero: Any, **attrs: Any) -> str:
     return net.op("DequantizeLinear", net.op("QuantizeLinear", a, scale, zero, **attrs), scale, zero, **attrs)
 
 
-BOUND = {"MaxPool"}
+BOUND = {"MaxPool with indices"}
 """Operators that no permutation passes."""
 PERMS = [(0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3), (0, 1, 3, 2), (1, 0, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1), (0, 3, 2, 1)]
 
@@ -127,6 +185,23 @@ def test_between_transposes(name, dynamic):
     assert (passed > 0) == (name not in BOUND), passed
 
 
+@pytest.mark.parametrize(
+    ("opset", "op", "operands", "attrs"),
+    [
+        (13, "MeanVarianceNormalization", [], {}),
+        (13, "MeanVarianceNormalization", [], {"axes": [1, -1]}),
+        (21, "GroupNormalization", [floats(3), floats(3)], {"num_groups": 1}),
+    ],
+)
+def test_operators_that_onnx_cannot_infer(opset, op, operands, attrs):
+    net = Net(opset)
+    a = net.transpose(net.input("x", DIMS), [0, 1, 3, 2])
+    net.output(net.transpose(net.op(op, a, *operands, **attrs), [0, 1, 3, 2]))
+    result = onnx_opt.optimize(net.model(typed=False), passes="layout,cleanup")
+    assert result.report.status == "proven"
+    assert kinds(result.to_proto()) == [op]
+
+
 def _needs_sizes(name: str) -> bool:
     """Whether the case itself holds constants of every size of its operand."""
     return name in {
@@ -137,8 +212,13 @@ def _needs_sizes(name: str) -> bool:
         "GatherElements",
         "MatMul of many",
         "Reshape and back",
+        "QLinearConv",
+        "QLinearMatMul",
+        "Quantized by blocks",
+        "ReverseSequence",
     } or (
-        name in {"Add a vector", "MatMul", "LayerNormalization", "PRelu", "Mul by a column", "Quantized per axis"}
+        name.startswith("Conv")
+        or name in {"Add a vector", "MatMul", "LayerNormalization", "PRelu", "Mul by a column", "Quantized per axis"}
         or name.endswith("Normalization")
     )
 
@@ -150,6 +230,15 @@ DROPPING = {
     "ArgMin": lambda net, a: net.op("Cast", net.op("ArgMin", a, axis=1, keepdims=0), to=TensorProto.FLOAT),
     "Gather": lambda net, a: net.op("Gather", a, INT64(1), axis=1),
 }
+
+
+def test_an_axis_that_comes():
+    net = Net()
+    a = net.transpose(net.op("ArgMax", net.input("x", ["N", 3, 4, 5]), axis=-1), [0, 3, 1, 2])
+    b = net.op("OneHot", net.op("Squeeze", a, ints(1)), INT64(5), floats(2), axis=1)
+    net.output(net.transpose(net.op("Exp", b), [0, 2, 3, 1]))
+    result, _ = optimized(net.model())
+    assert count(result, "Transpose") == 0
 
 
 @pytest.mark.parametrize("name", DROPPING)
@@ -214,8 +303,25 @@ def test_resize_moves_towards_channels_first_only():
     assert count(result, "Transpose") == 2
 
 
-def test_every_row_names_an_operator_of_the_standard():
-    from onnx import defs
+SCHEMAS = sorted({(schema.domain, schema.name) for schema in defs.get_all_schemas_with_history()})
 
-    standard = {schema.name for schema in defs.get_all_schemas_with_history()}
-    assert {op for ops in ROWS for op in ops.split()} <= standard
+
+@pytest.mark.parametrize(("domain", "op"), SCHEMAS)
+def test_every_operator_of_the_standard_has_a_row(domain, op):
+    has_row = traits.ask(domain, op, TRAIT) is not None
+    if (domain, op) == ("", "Transpose"):
+        assert not has_row, "what the solver is about has none"
+    else:
+        assert has_row != traits.is_elementwise(domain, op)
+
+
+def test_every_row_names_an_operator_of_the_standard():
+    assert {("", op) for ops in ROWS for op in ops.split()} <= set(SCHEMAS)
+    assert {(domain, op) for domain, ops in OF_OTHER_DOMAINS for op in ops.split()} <= set(SCHEMAS)
+
+
+@pytest.mark.parametrize(("domain", "op"), [key for key in SCHEMAS if isinstance(traits.ask(*key, TRAIT), Fixed)])
+def test_what_is_bound_to_its_layout_says_why(domain, op):
+    node = Node(op, domain=domain)
+    with pytest.raises(Refused, match=rf"\b{op}\b"):
+        behaviour_of(node).place(node, Slot(0), (1, 0), lambda value: [])

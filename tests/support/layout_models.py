@@ -50,11 +50,11 @@ class Net:
     def output(self, value: str, kind: int = TensorProto.FLOAT) -> None:
         self.outputs.append(helper.make_tensor_value_info(value, kind, None))
 
-    def model(self) -> onnx.ModelProto:
+    def model(self, *, typed: bool = True) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "g", self.inputs, self.outputs, self.initializers)
         opsets = [helper.make_opsetid("", self.opset)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=8 if self.opset < 21 else 10)
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True) if typed else model
 
 
 def optimized(model: onnx.ModelProto, pipeline: str = "layout,cleanup") -> tuple[onnx.ModelProto, PassContext]:

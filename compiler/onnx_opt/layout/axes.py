@@ -12,7 +12,10 @@ from onnx_opt.layout.behaviour import Behaviour, Edit, Placed, Prefer, Slot, nee
 from onnx_opt.layout.perms import Perm, inverse, is_identity, transposed
 
 if TYPE_CHECKING:
-    from onnx_opt.ir import Node
+    from onnx_opt.ir import Node, Value
+
+
+ANY_VERSION = range(1 << 30)
 
 
 @dataclass(frozen=True)
@@ -23,18 +26,21 @@ class Listed:
     operand: int | None = None
     halves: int = 1
     """2: all the begins, then all the ends, as in pads."""
+    versions: range = ANY_VERSION
+    """The operator sets in which the operand is this list."""
+
+    def _operand(self, node: Node) -> Value | None:
+        return node.input(self.operand) if self.operand is not None and node.version in self.versions else None
 
     def present(self, node: Node) -> bool:
-        return (self.operand is not None and node.input(self.operand) is not None) or node.attrs.get(
-            self.attr
-        ) is not None
+        return self._operand(node) is not None or bool(self.attr and node.attribute(self.attr) is not None)
 
     def known(self, node: Node) -> list[int] | None:
         """The numbers; None where they are absent or not known."""
-        if self.operand is not None and node.input(self.operand) is not None:
-            array = node.inputs[self.operand].constant
-            return None if array is None else array.ravel().tolist()
-        found = node.attrs.get(self.attr) if self.attr else None
+        value = self._operand(node)
+        if value is not None:
+            return None if value.constant is None else value.constant.ravel().tolist()
+        found = node.attribute(self.attr) if self.attr else None
         return None if found is None else list(found)
 
     def length(self, node: Node) -> int | None:
@@ -42,14 +48,15 @@ class Listed:
         items = self.known(node)
         if items is not None:
             return len(items)
-        dims = node.inputs[self.operand].dims if self.operand is not None else None
+        value = self._operand(node)
+        dims = value.dims if value is not None else None
         return dims[0] if dims is not None and len(dims) == 1 and isinstance(dims[0], int) else None
 
     def store(self, node: Node, edit: Edit, items: list[Any]) -> None:
-        if self.operand is not None and node.input(self.operand) is not None:
-            old = node.inputs[self.operand].constant
-            assert old is not None
-            edit.arrays[self.operand] = np.asarray(items, old.dtype)
+        value = self._operand(node)
+        if value is not None:
+            assert self.operand is not None and value.constant is not None
+            edit.arrays[self.operand] = np.asarray(items, value.constant.dtype)
         else:
             edit.attrs[self.attr] = items
 
@@ -59,7 +66,7 @@ class Listed:
         items = self.known(node)
         if items is not None:
             self.store(node, edit, [items[position] for position in order] if items else items)
-        elif self.operand is not None and node.input(self.operand) is not None:
+        elif self.operand is not None and self._operand(node) is not None:
             edit.picked[self.operand] = order
 
 
@@ -195,30 +202,29 @@ def _transpose_constant(node: Node, index: int, perm: Perm, edit: Edit) -> None:
 
 @dataclass(frozen=True)
 class PerAxis(Behaviour):
-    """QuantizeLinear and its kin: elementwise with one scale, along an axis with one scale per channel."""
+    """QuantizeLinear and its kin: elementwise with one scale, along an axis with one scale per channel or per block.
 
-    data: int = 0
+    Scales of blocks have the dims of the data, but for fewer along the axis: they are stored as the data is.
+    """
+
     scales: tuple[int, ...] = (1, 2)
     axis: str = "axis"
 
     def place(self, node: Node, slot: Slot, perm: Perm, prefer: Prefer) -> Placed:
-        self._check(node)
-        return self._along.place(node, slot, perm, prefer)
+        scale = node.input(self.scales[0])
+        need(scale is not None and scale.rank is not None, "the shape of the scale is unknown")
+        assert scale is not None and scale.rank is not None
+        need(scale.rank <= 1 or node.attribute("block_size", 0), "the scale is no list")
+        return self._along(node).place(node, slot, perm, prefer)
 
     def rebuild(self, node: Node, placed: Placed, edit: Edit) -> None:
-        self._along.rebuild(node, placed, edit)
+        self._along(node).rebuild(node, placed, edit)
         if not self._is_per_tensor(node):
-            rank = len(placed.results[0])
-            edit.attrs[self.axis] = inverse(placed.results[0])[int(node.attribute(self.axis, 1)) % rank]
+            perm = placed.results[0]
+            edit.attrs[self.axis] = inverse(perm)[int(node.attribute(self.axis, 1)) % len(perm)]
 
-    @property
-    def _along(self) -> Along:
-        return Along(data=(self.data,))
-
-    def _check(self, node: Node) -> None:
-        need(not node.attribute("block_size", 0), "it is quantized by blocks")
-        scale = node.input(self.scales[0])
-        need(scale is not None and scale.rank is not None and scale.rank <= 1, "the shape of the scale is unknown")
+    def _along(self, node: Node) -> Along:
+        return Along(data=(0, *self.scales) if node.attribute("block_size", 0) else (0,))
 
     def _is_per_tensor(self, node: Node) -> bool:
         return all(

@@ -102,22 +102,28 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Fixed(Behaviour):
-    """An operator that is bound to its layout."""
+    """An operator that is bound to its layout, and why."""
 
+    why: str = "{op} is bound to its layout"
     channels_first: bool = False
+
+    def place(self, node: Node, slot: Slot, perm: Perm, prefer: Prefer) -> Placed:
+        raise Refused(self.why.format(op=node.op))
 
 
 @dataclass(frozen=True)
 class Absorbing(Behaviour):
     """An operator bound to its layout that takes in a Transpose of one of `operands`, as Gemm does by a flag.
 
-    `perms` are the permutations it takes, None for every one. A rewrite rule does it."""
+    `perms` are the permutations it takes, None for every one; `where` says of which nodes that holds. A rewrite rule
+    does it."""
 
     operands: tuple[int, ...]
     perms: tuple[Perm, ...] | None = None
+    where: Callable[[Node], bool] = field(default=lambda node: True)
 
     def absorbs(self, node: Node, index: int, perm: Perm) -> bool:
-        return index in self.operands and (self.perms is None or perm in self.perms)
+        return index in self.operands and (self.perms is None or perm in self.perms) and self.where(node)
 
 
 class Retransposing(Behaviour):
