@@ -34,7 +34,8 @@ def type_of(facts: Facts, value: Value) -> Type | None:
 
 def _input_type(facts: Facts, value: Value) -> Type | None:
     """The declared type of a graph input. Equal names are equal sizes, across inputs."""
-    declared = facts.pinned(value) or (Value._read_declared(value) if isinstance(value, Constant) else value.declared)
+    as_fed = isinstance(value, Constant) and not value.redeclared
+    declared = facts.pinned(value) or (Value._read_declared(value) if as_fed else value.declared)
     shapes = facts.shapes
     if not isinstance(declared, TensorType):
         return _renewed(facts, declared)

@@ -45,9 +45,7 @@ class ExternalFile:
         """Whether the payload of a constant goes to the data file."""
         if not self.active or constant.sparse or constant.dtype == object:
             return False
-        return _is_external(constant) or (
-            constant.nbytes >= SMALLEST and (self._spill or constant.source is None or constant._array is not None)
-        )
+        return _is_external(constant) or (constant.nbytes >= SMALLEST and (self._spill or not constant.is_stored))
 
     def reference(self, constant: Constant) -> bytes:
         """The TensorProto that points to the constant's place in the data file."""

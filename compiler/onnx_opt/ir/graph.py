@@ -335,12 +335,33 @@ class Graph(SurgeonMethods, Structure):
 
     def set_values(self, constant: Constant, values: np.ndarray) -> None:
         """Give an initializer other values."""
-        self.model.record(self._restore_values, constant, constant._array, constant._header, constant.source)
-        self._restore_values(constant, values, None, None)
+        state = (constant._array, constant._header, constant.source, constant.rounded_to)
+        self.model.record(self._restore_values, constant, *state)
+        self._restore_values(constant, values, None, None, 0)
 
-    def _restore_values(self, constant: Constant, array: Any, header: Any, source: Span | None) -> None:
+    def round_constant(self, constant: Constant, elem_type: int) -> None:
+        """Let an initializer hold its elements rounded to a floating-point type. They stay where they are until they
+        are asked for or written, so that large weights are not copied."""
+        state = (constant._array, constant._header, constant.source)
+        self.model.record(self._restore_values, constant, *state, constant.rounded_to)
+        self._restore_values(constant, *state, elem_type)
+        self.declare(constant, constant.declared)  # what the source says of it no longer holds
+
+    def add_rounded(self, constant: Constant, elem_type: int) -> Constant:
+        """A new initializer beside `constant`: its elements rounded to a floating-point type."""
+        assert constant.graph is not None
+        twin = Constant(self.fresh(constant.name), graph=constant.graph)
+        twin._array, twin._header, twin.source = constant._array, constant._header, constant.source
+        twin.sparse, twin.rounded_to = constant.sparse, elem_type
+        constant.graph.attach_constant(twin)
+        return twin
+
+    def _restore_values(
+        self, constant: Constant, array: Any, header: Any, source: Span | None, rounded_to: int
+    ) -> None:
         constant._array, constant._header, constant.source = array, header, source
-        constant._digest = None
+        constant._digest = constant._rounded = None
+        constant.rounded_to = rounded_to
         self.model.forget(constant)
         self.touch()
 

@@ -185,7 +185,7 @@ class Model:
 
     def tensor_array(self, constant: Constant) -> np.ndarray:
         """The payload of an initializer, as a view where possible."""
-        header = constant.header
+        header = self.tensor_header(constant) if constant.rounded_to else constant.header
         assert header is not None and constant.source is not None
         if constant.sparse:
             return tensors.read_sparse(self.buffer, constant.source, header)

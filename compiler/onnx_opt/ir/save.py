@@ -23,7 +23,7 @@ from onnx_opt.ir.graph import Function, Graph
 from onnx_opt.ir.load import FUNCTION, GRAPH, MODEL_FUNCTION, MODEL_GRAPH, MODEL_OPSET, Fields, gc_paused
 from onnx_opt.ir.model import Model
 from onnx_opt.ir.node import ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS, NODE_ATTRIBUTE, Node
-from onnx_opt.ir.tensors import NAME, Piece
+from onnx_opt.ir.tensors import NAME, Piece, made
 from onnx_opt.ir.values import Constant, Value
 from onnx_opt.wire import Span
 
@@ -34,7 +34,7 @@ PROTOBUF_LIMIT = 2**31 - 1
 
 def to_bytes(graph: Graph) -> bytes:
     """The model as bytes. External tensors stay references, new ones are inside."""
-    return b"".join(_Writer(graph.model, None).model_pieces())
+    return b"".join(made(_Writer(graph.model, None).model_pieces()))
 
 
 def save(graph: Graph, path: str | Path) -> None:
@@ -53,7 +53,7 @@ def save(graph: Graph, path: str | Path) -> None:
             pieces = _Writer(model, external).model_pieces()
         external.commit()
         with atomic_file(path) as file:
-            file.writelines(pieces)
+            file.writelines(made(pieces))
 
 
 class atomic_file:
@@ -273,7 +273,7 @@ class _Writer:
                 yield wire.encode_field(fields.value_info, self._value_info(value).SerializeToString())
         for node in graph:
             for value in node._outputs:
-                if value.redeclared and value not in described and value not in graph.source_outputs:
+                if value.redeclared and value not in described and not value.is_graph_output:
                     yield wire.encode_field(fields.value_info, self._value_info(value).SerializeToString())
 
     # -- initializers ----------------------------------------------------------------------------------------------
@@ -294,6 +294,8 @@ class _Writer:
         span = constant.source
         if self.external is not None and self.external.takes(constant):
             return _nest(fields.initializer, [self.external.reference(constant)])
+        if constant.rounded_to:
+            return self._rounded(constant, fields)
         if span is None or constant._array is not None:
             return _nest(fields.initializer, tensors.write_array(constant.name, constant.values))
         if not constant.renamed:
@@ -306,6 +308,16 @@ class _Writer:
             if field != NAME
         ]
         return _nest(fields.initializer, [wire.encode_field(NAME, constant.name.encode()), *parts])
+
+    def _rounded(self, constant: Constant, fields: Fields) -> list[Piece]:
+        """An initializer whose elements are rounded while they are written."""
+        header = constant.header
+        if constant.sparse and constant.source is not None:
+            source = self.model.buffer[constant.source.start : constant.source.end]
+            return _nest(fields.sparse, [tensors.round_sparse(constant.name, source, constant.rounded_to)])
+        if header is None:
+            return _nest(fields.initializer, tensors.write_array(constant.name, constant.values))
+        return _nest(fields.initializer, tensors.write_deferred(constant.name, header, lambda: constant.values))
 
 
 def _exists(value: Value) -> bool:

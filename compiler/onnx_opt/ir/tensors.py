@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,8 +20,30 @@ from onnx_opt.wire import Buffer, Span
 RAW_DATA, NAME = 9, 8
 _PAYLOAD_FIELDS = frozenset({4, 5, 6, 7, 9, 10, 11})
 
-Piece = bytes | memoryview
+
+class Deferred:
+    """A part of the output that is computed when it is written, and not kept."""
+
+    __slots__ = ("_make", "_size")
+
+    def __init__(self, size: int, make: Callable[[], bytes | memoryview]):
+        self._size, self._make = size, make
+
+    def __len__(self) -> int:
+        return self._size
+
+    def make(self) -> bytes | memoryview:
+        return self._make()
+
+
+Piece = bytes | memoryview | Deferred
 """A part of the output: the exporter writes a list of them, so that weights are never joined into one bytes object."""
+
+
+def made(pieces: Iterable[Piece]) -> Iterator[bytes | memoryview]:
+    """The pieces as bytes, one after the other."""
+    for piece in pieces:
+        yield piece.make() if isinstance(piece, Deferred) else piece
 
 
 @cache
@@ -199,6 +221,14 @@ def write_array(name: str, array: np.ndarray, elem_type: int | None = None) -> l
     return [header, wire.encode_tag(RAW_DATA, len(data)), data]
 
 
+def write_deferred(name: str, header: TensorHeader, make: Callable[[], np.ndarray]) -> list[Piece]:
+    """A TensorProto named `name`, of an unpacked element type, whose elements are made when they are written."""
+    proto = TensorProto(dims=header.dims, data_type=header.elem_type, name=name).SerializeToString()
+    size = header.count * types.element_bits(header.elem_type) // 8
+    data = Deferred(size, lambda: payload(make(), header.elem_type))
+    return [proto, wire.encode_tag(RAW_DATA, size), data]
+
+
 def external_reference(name: str, elem_type: int, dims: tuple[int, ...], file: str, start: int, size: int) -> bytes:
     """A TensorProto whose payload is `size` bytes at `start` of `file`."""
     proto = TensorProto(dims=dims, data_type=elem_type, name=name, data_location=TensorProto.EXTERNAL)
@@ -236,7 +266,15 @@ def read_sparse(buffer: Buffer, span: Span, header: TensorHeader) -> np.ndarray:
     return dense
 
 
-def payload(array: np.ndarray, elem_type: int) -> Piece:
+def round_sparse(name: str, source: bytes, elem_type: int) -> bytes:
+    """A SparseTensorProto with its values rounded to another floating-point type."""
+    proto = SparseTensorProto.FromString(source)
+    values = numpy_helper.to_array(proto.values).astype(numpy_dtype(elem_type))
+    proto.values.CopyFrom(numpy_helper.from_array(values, name))
+    return proto.SerializeToString()
+
+
+def payload(array: np.ndarray, elem_type: int) -> bytes | memoryview:
     """The bytes of an array as they stand in raw_data or in an external file."""
     if is_packed(elem_type):
         return numpy_helper.from_array(array).raw_data

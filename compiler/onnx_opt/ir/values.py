@@ -6,6 +6,8 @@ They are GraphSurgeon's classes with identity in place of equality by name, and 
 
 from __future__ import annotations
 
+import dataclasses
+import weakref
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -232,6 +234,9 @@ class Constant(Value, gs.Constant):
     _array: np.ndarray | None = None
     _header: tensors.TensorHeader | None = None
     _digest: bytes | None = None
+    rounded_to = 0
+    """The element type that the stored elements are rounded to when they are asked for; 0: they are as stored."""
+    _rounded: weakref.ref[np.ndarray] | None = None
 
     def __init__(self, name: str, values: Any = None, graph: Graph | None = None):
         Value.__init__(self, name, graph)
@@ -243,16 +248,16 @@ class Constant(Value, gs.Constant):
         """What the source says of the tensor without its payload; None where a pass made or replaced it."""
         if self._header is None and self.source is not None and self.graph is not None:
             self._header = self.graph.model.tensor_header(self)
+        if self._header is not None and self.rounded_to:
+            return dataclasses.replace(self._header, elem_type=self.rounded_to)
         return self._header
 
     @property
     def values(self) -> np.ndarray:
         """The elements. Read-only where they are a view into the model file: assign a new array to change them."""
-        if self._array is not None:
-            return self._array
-        if self.graph is None:
-            raise ValueError(f"constant '{self.name}' has no values")
-        return self.graph.model.tensor_array(self)
+        if self.rounded_to:
+            return self._round()
+        return self._stored()
 
     @values.setter
     def values(self, values: np.ndarray) -> None:
@@ -262,23 +267,47 @@ class Constant(Value, gs.Constant):
             self.graph.set_values(self, np.asarray(values))
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the elements stand in the source as they are."""
+        return self.source is not None and self._array is None and not self.rounded_to
+
+    def _stored(self) -> np.ndarray:
+        if self._array is not None:
+            return self._array
+        if self.graph is None:
+            raise ValueError(f"constant '{self.name}' has no values")
+        return self.graph.model.tensor_array(self)
+
+    def _round(self) -> np.ndarray:
+        """The rounded elements, made anew when nobody holds them any more: large weights are not kept twice."""
+        known = self._rounded() if self._rounded is not None else None
+        if known is None:
+            with np.errstate(over="ignore"):
+                known = self._stored().astype(tensors.numpy_dtype(self.rounded_to))
+            known.setflags(write=False)
+            self._rounded = weakref.ref(known)
+        return known
+
+    @property
     def _values(self) -> np.ndarray:
         return self.values
 
     @property
     def dtype(self) -> np.dtype:
         header = self.header
-        return tensors.numpy_dtype(header.elem_type) if header is not None else self.values.dtype
+        return tensors.numpy_dtype(header.elem_type if header is not None else self.elem_type)
 
     @property
     def shape(self) -> tuple[int, ...]:
         header = self.header
-        return header.dims if header is not None else self.values.shape
+        return header.dims if header is not None else self._stored().shape
 
     @property
     def elem_type(self) -> int:
         header = self.header
-        return header.elem_type if header is not None else tensors.element_type(self.values.dtype)
+        if header is not None:
+            return header.elem_type
+        return self.rounded_to or tensors.element_type(self._stored().dtype)
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -292,13 +321,16 @@ class Constant(Value, gs.Constant):
     def nbytes(self) -> int:
         """The size of the payload in bytes (of strings: of their pointers), without reading it."""
         header = self.header
-        return int(self.values.nbytes) if header is None else header.nbytes
+        if header is not None:
+            return header.nbytes
+        stored = self._stored()
+        return stored.size * types.element_bits(self.rounded_to) // 8 if self.rounded_to else int(stored.nbytes)
 
     def digest(self) -> bytes:
         """A hash of the payload, the same for equal bits; computed once, streaming."""
         if self._digest is None:
             if self.dtype == object:
-                payload: tensors.Piece = repr(self.values.tolist()).encode()
+                payload: bytes | memoryview = repr(self.values.tolist()).encode()
             else:
                 payload = tensors.payload(self.values, self.elem_type)
             self._digest = blake2b(payload, digest_size=16).digest()

@@ -1,31 +1,26 @@
-"""The lowering of a graph: what it is asked, and what it reports."""
+"""The lowering of a model: what it is asked, and what it reports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onnx_opt.ir.origin import Origin
+from onnx_opt.precision.apply import RULE, Rewriter
+from onnx_opt.precision.constraints import Group
+from onnx_opt.precision.problem import HALF, Forms, Plan, Wishes, is_constant, main_group
+from onnx_opt.precision.quantized import quantized_nodes
+from onnx_opt.precision.rounding import Rounding
+from onnx_opt.precision.static import Constants, reasons
+
 if TYPE_CHECKING:
-    from onnx_opt.ir import Graph, Node
+    from onnx_opt.ir import Graph, Node, Value
     from onnx_opt.passes import PassContext
 
-
-@dataclass(frozen=True)
-class Rounding:
-    """What became of the elements of one constant.
-
-    `count` elements in all; `overflows` finite ones beyond the largest half number; `underflows` non-zero ones that
-    became 0; `worst` the largest relative error of an element that did neither; `error` the relative error of the
-    whole, ||x - half(x)|| / ||x|| (Euclidean norm, 0 where x is 0, inf where an element overflows).
-    """
-
-    name: str
-    count: int
-    overflows: int
-    underflows: int
-    worst: float
-    error: float
+CHEAPER = "it only moves elements, and casts cost more than it saves"
+QUANTIZED = "it is computed in integers"
+UNDONE = "it was taken back"
 
 
 @dataclass
@@ -34,20 +29,21 @@ class Lowering:
 
     elem_type: int
     lowered: list[Node] = field(default_factory=list)
-    """The nodes that compute in half precision now."""
+    """The nodes that take or give half precision now."""
     kept: dict[Node, str] = field(default_factory=dict)
-    """The nodes with FP32 operands or results that could have been lowered, or lack the type, and why they were not."""
+    """The nodes with FP32 operands or results that stay, and why."""
     casts: list[Node] = field(default_factory=list)
     """The Cast nodes that were inserted."""
     cast_bytes: int = 0
-    """About how many bytes they read and write in one run."""
+    """About how many bytes these read and write in one run."""
     constants: list[Rounding] = field(default_factory=list)
     """Each constant that was converted."""
 
 
 def static_reasons(graph: Graph, context: PassContext, elem_type: int) -> dict[Node, str]:
     """The nodes of the model that `lower` would keep in FP32 without being told, and why. Changes nothing."""
-    raise NotImplementedError
+    plan = Plan(graph.model, elem_type, context.target)
+    return {**reasons(plan, Constants(elem_type)), **plan.problems}
 
 
 def lower(
@@ -55,8 +51,65 @@ def lower(
 ) -> Lowering:
     """Let every node compute in `elem_type` (`TensorProto.FLOAT16` or `BFLOAT16`) that may, but those of `keep`.
 
-    `keep` maps nodes of the main graph, its subgraphs and local functions to the reason that the report gives. With
-    `keep_io` the inputs and outputs of the model keep their types, else they become half precision as well; names
-    stay either way. Each lowered node is one rewrite of `context` (rule `lower`), so that validation can take it back.
+    `keep` maps nodes of the main graph and its subgraphs to the reason that the report gives. With `keep_io` the inputs
+    and outputs of the model keep their types, else those in FP32 become half precision as well; names stay either way.
+    Each lowered node is one rewrite of `context` (rule `lower`), so that validation can take it back.
     """
-    raise NotImplementedError
+    model = graph.model
+    plan, constants = Plan(model, elem_type, context.target), Constants(elem_type)
+    kept = {**reasons(plan, constants), **(keep or {})}
+    quantized = quantized_nodes(plan)
+    admitted = [node for node in plan.computing() if node not in kept and node not in quantized]
+    for node in admitted:
+        if context.admit(RULE, node):
+            context.applied(RULE, [node.label()], node.origin, [value.name for value in node.outputs if value.name])
+        else:
+            kept[node] = UNDONE
+    done = Lowering(elem_type)
+    if keep_io and all(node in kept for node in admitted):
+        _explain(plan, done, {**kept, **plan.problems}, quantized, None)
+    else:
+        forms = plan.solve(Wishes(kept, quantized, keep_io))
+        _explain(plan, done, {**kept, **plan.problems}, quantized, forms)
+        _apply(plan, forms, constants, done)
+    for node, reason in done.kept.items():
+        context.declined(RULE, node, reason)
+    return done
+
+
+def _explain(
+    plan: Plan, done: Lowering, reasons: Mapping[Node, str], quantized: Collection[Node], forms: Forms | None
+) -> None:
+    """Sort the nodes into those that are lowered and those that are not."""
+    for node, groups in plan.groups.items():
+        if node.op == "Constant" and not node.domain:
+            continue
+        if forms is not None and _form(node, groups, forms) == HALF:
+            done.lowered.append(node)
+        else:
+            done.kept[node] = reasons.get(node) or (QUANTIZED if node in quantized else CHEAPER)
+
+
+def _form(node: Node, groups: list[Group], forms: Forms) -> int:
+    group = main_group(groups)
+    if group.results:
+        return forms.producer[node.outputs[group.results[0]]]
+    return forms.reader[node, group.operands[0]]
+
+
+def _apply(plan: Plan, forms: Forms, constants: Constants, done: Lowering) -> None:
+    for node in done.lowered:
+        assert node.graph is not None
+        node.graph.set_origin(node, Origin.merge(RULE, [node.origin]))
+    halved = [value for value in forms.producer if is_constant(value) and _is_read_as_half(value, forms)]
+    done.constants = [constants.rounding(value) for value in halved]
+    rewriter = Rewriter(plan.model, plan.elem_type, forms)
+    rewriter.run()
+    plan.model.facts.clear()  # types changed almost everywhere
+    plan.model.settle()
+    done.casts = [node for node in rewriter.casts if node.alive]
+    done.cast_bytes = rewriter.cast_bytes
+
+
+def _is_read_as_half(value: Value, forms: Forms) -> bool:
+    return any(forms.reader.get(use) == HALF for use in value.uses)
