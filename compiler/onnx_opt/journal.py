@@ -97,9 +97,13 @@ class Journal:
         if len(reasons) < REASONS_PER_NODE:
             reasons.setdefault((pass_name, rule), reason)
 
+    def declines(self) -> list[Decline]:
+        """Every recorded refusal."""
+        return [Decline(*key, reason) for refused in self._declines.values() for key, reason in refused.items()]
+
     def reasons(self) -> list[str]:
         """Every recorded reason for leaving something alone."""
-        return [reason for declined in self._declines.values() for reason in declined.values()]
+        return [decline.reason for decline in self.declines()]
 
     def by_rule(self) -> Counter[tuple[str, str]]:
         """(pass, rule) -> number of rewrites."""

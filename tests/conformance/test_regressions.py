@@ -1,5 +1,5 @@
 """What random models once showed to be wrong stays right: each file in regressions/ is a model with its way through the
-compiler and its feed. `fuzz.py` writes them."""
+compiler and its feed. `python tests/conformance` writes them."""
 
 from __future__ import annotations
 

@@ -10,18 +10,18 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from . import control, elementwise, layouts, linear, motifs, movement, reduction, shapes
+from . import control, elementwise, layouts, linear, motifs, movement, newer, reduction, shapes, typed
 from .draw import Draw
 from .scope import Plan, Scope, Val, free_names
 
-SAMPLERS = (control, elementwise, layouts, linear, motifs, movement, reduction, shapes)
+SAMPLERS = (control, elementwise, layouts, linear, motifs, movement, newer, reduction, shapes, typed)
 """Importing them registers their samplers."""
 WORLDS = 3
 THEMES = (
     "", "", "", "linear_chain", "linear_chain", "layouts", "layouts", "shape_chain", "nothing_added",
     "nothing_moved", "constants_only", "movement", "control", "expression", "elementwise",
 )  # fmt: skip
-OPSETS = (7, 8, 9, 10, 11, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 21, 21, 22, 23)
+OPSETS = (7, 8, 9, 10, 11, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 21, 21, 22, 23, 23, 24, 25, 26)
 
 
 @dataclass
@@ -59,9 +59,11 @@ def _plan(draw: Draw) -> Plan:
     if opset >= 13 and draw.chance(0.06):
         floats = ["float32", "bfloat16"]
     integers = draw.pick(
-        [["int64"]] * 4 + [["int64", "int32"], ["int64", "uint8"], ["int64", "int8"], ["int32", "uint32"]]
+        [["int64"]] * 4
+        + [["int64", "int32"], ["int64", "uint8"], ["int64", "int8"], ["int32", "uint32"]]
+        + [["int64", "int16"], ["int64", "uint64"]]
     )
-    ir_version = draw.pick([3, 3, 4] if opset < 9 and draw.chance(0.7) else [4, 6, 7, 8, 8, 9, 10])
+    ir_version = draw.pick([3, 3, 4] if opset < 9 and draw.chance(0.7) else [4, 6, 7, 8, 8, 9, 10, 11])
     if draw.chance(0.05):
         ir_version = 3
     return Plan(draw, opset, ir_version, symbols, floats, integers, draw.pick(THEMES))
@@ -72,6 +74,7 @@ def _model(scope: Scope) -> onnx.ModelProto:
     outputs = _outputs(scope)
     graph = onnx.GraphProto(name="fuzz")
     _name_nodes(scope)
+    _leave_out_results(scope, outputs)
     graph.node.extend(scope.nodes)
     graph.initializer.extend(scope.initializers)
     _duplicate_initializers(draw, graph)
@@ -115,14 +118,31 @@ def _outputs(scope: Scope) -> list[Val]:
 
 
 def _name_nodes(scope: Scope) -> None:
-    """No names, or names that are unique in the main graph and come again in bodies: ONNX Runtime takes no others."""
+    """No names; names that are unique in the main graph and come again in bodies; names that several nodes bear."""
     if scope.draw.chance(0.3):
         return
+    count = scope.draw.pick([1, 3]) if scope.draw.chance(0.1) else len(scope.nodes)
     for index, node in enumerate(scope.nodes):
-        node.name = f"node_{index}" if scope.draw.chance(0.9) else ""
+        node.name = f"node_{index % count}" if scope.draw.chance(0.9) else ""
         for attribute in node.attribute:
             for inner, body_node in enumerate(attribute.g.node):
                 body_node.name = f"node_{inner}"
+
+
+OPTIONAL_RESULTS = {
+    "LSTM": 0, "GRU": 0, "RNN": 0, "MaxPool": 1, "Dropout": 1, "LayerNormalization": 1, "Unique": 1,
+}  # fmt: skip
+"""Operators and the first of their results that may be absent."""
+
+
+def _leave_out_results(scope: Scope, outputs: Sequence[Val]) -> None:
+    """Give no name to some of the results that nothing reads."""
+    read = {name for node in scope.nodes for name in free_names(node)} | {value.name for value in outputs}
+    for node in scope.nodes:
+        first = OPTIONAL_RESULTS.get(node.op_type, len(node.output))
+        unread = [index for index, name in enumerate(node.output) if index >= first and name not in read]
+        for index in unread if len(unread) < len(node.output) and scope.draw.chance(0.5) else ():
+            node.output[index] = ""
 
 
 def _duplicate_initializers(draw: Draw, graph: onnx.GraphProto) -> None:

@@ -48,10 +48,15 @@ def grow_on(scope: Scope, x: Val, count: int) -> Val:
 
 
 def body_of(scope: Scope) -> Scope:
-    """A scope that captures from this one."""
-    if scope.depth >= DEEPEST or scope.is_function:
+    """A scope that captures from this one. Its names are those of other bodies of its depth, or of what comes later
+    around it, or its own."""
+    if scope.depth >= DEEPEST or (scope.is_function and scope.draw.chance(0.7)):
         raise Refused("deep enough")
-    return Scope(scope.plan, scope, prefix=f"b{scope.depth + 1}_" if scope.draw.chance(0.7) else f"{scope.fresh()}_")
+    style = scope.draw.pick(["depth", "depth", "depth", "later", "own"])
+    prefix = {"depth": f"b{scope.depth + 1}_", "later": scope.prefix, "own": f"{scope.fresh()}_"}[style]
+    made = Scope(scope.plan, scope, prefix)
+    made.count = scope.count if style == "later" else 0
+    return made
 
 
 def graph_of(scope: Scope, outputs: list[Val], name: str, typed: bool = False) -> onnx.GraphProto:
@@ -87,7 +92,8 @@ def if_(scope: Scope) -> object:
     wanted = [own(first, value) for value in _results(first, draw.pick([1, 1, 2]))]
     branches.append((first, wanted))
     second = body_of(scope)
-    second.prefix = first.prefix if draw.chance(0.7) else second.prefix
+    if draw.chance(0.7):
+        second.prefix, second.count = first.prefix, scope.count
     grow(second, draw.integer(0, 3))
     answers = []
     for value in wanted:
@@ -140,7 +146,7 @@ def _results(scope: Scope, count: int) -> list[Val]:
 
 def _fed(scope: Scope, values: tuple[object, ...], dims: list[int | str | None] | None = None) -> Val:
     """An input of a body, with what it holds in the first round."""
-    made = Val(scope.fresh(), values)
+    made = Val(scope.given(), values)
     scope.values.append(made)
     scope.inputs.append((made, dims if dims is not None else []))
     return made

@@ -18,6 +18,7 @@ UNSIGNED = ("uint8", "uint32", "uint16", "uint64")
 INTEGERS = SIGNED + UNSIGNED
 NUMBERS = FLOATS + INTEGERS
 ANY = (*NUMBERS, "bool")
+WORDS = ("", "a", "b", "onnx", "42", "-1.5")
 SPECIAL = (math.nan, math.inf, -math.inf, -0.0, 0.0, 1e-40)
 
 
@@ -64,11 +65,13 @@ class Draw:
         return float(np.float32(self._rng.uniform(low, high)))
 
     def array(self, dtype: str, dims: Sequence[int], flavor: str = "") -> np.ndarray:
-        """An array: 'plain' numbers around 1, 'simple' ones (0, 1, -1, halves), 'special' ones among plain ones, or
+        """An array, of words where `dtype` is object: 'plain' numbers around 1, 'simple' ones (0, 1, -1, halves), 'special' ones among plain ones, or
         'extreme' integers; by default any of these."""
         dims = tuple(dims)
         if dtype == "bool":
             return np.asarray(self._rng.random(dims) < 0.5)
+        if dtype == "object":
+            return np.array([self.pick(WORDS) for _ in range(math.prod(dims))], object).reshape(dims)
         if dtype in INTEGERS:
             return self._integers(dtype, dims, flavor)
         flavor = flavor or self.pick(["plain"] * 5 + ["simple", "simple", "special"])

@@ -15,6 +15,7 @@ UNARY = {
     "Abs": 7, "Neg": 7, "Exp": 7, "Log": 7, "Sqrt": 7, "Reciprocal": 7, "Floor": 7, "Ceil": 7, "Relu": 7, "Sigmoid": 7,
     "Tanh": 7, "Erf": 9, "Softplus": 7, "Softsign": 7, "Sin": 7, "Cos": 7, "Atan": 7, "Sinh": 9, "Asinh": 9, "Round": 11,
     "Sign": 9, "IsNaN": 9, "IsInf": 10, "HardSwish": 14, "Mish": 18, "Identity": 7,
+    "Acos": 7, "Asin": 7, "Tan": 7, "Cosh": 9, "Acosh": 9, "Atanh": 9,
 }  # fmt: skip
 WITH_ALPHA = {"Elu": 7, "LeakyRelu": 7, "ThresholdedRelu": 10, "Celu": 12, "Selu": 7, "HardSigmoid": 7, "Gelu": 20}
 BINARY = {"Add": 4, "Sub": 3, "Mul": 4, "Div": 3, "Pow": 1.5}

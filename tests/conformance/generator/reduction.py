@@ -106,8 +106,8 @@ def quantize(scope: Scope) -> Val:
 @sampler(0.15, 11)
 def dynamic_quantize(scope: Scope) -> object:
     x = scope.pick(["float32"])
-    if x.is_empty:
-        raise Refused("empty")
+    if x.is_empty or not all(np.isfinite(array).all() for array in x.values):
+        raise Refused("the range of nothing, or of NaN, depends on the order of the elements")
     return scope.node("DynamicQuantizeLinear", [x], 3)
 
 

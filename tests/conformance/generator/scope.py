@@ -78,6 +78,8 @@ class Plan:
     theme: str = ""
     """The group of samplers, or the sampler, that is drawn more often than others."""
     functions: dict[str, Any] = field(default_factory=dict)
+    inner_results: set[str] = field(default_factory=set)
+    """Names of results in bodies. What comes later outside may bear them too, unless it can be seen in the body."""
     refused: dict[str, int] = field(default_factory=dict)
     accepted: dict[str, int] = field(default_factory=dict)
 
@@ -116,17 +118,29 @@ class Scope:
 
     # -- values --------------------------------------------------------------------------------------------------------
 
-    def fresh(self) -> str:
-        """An unused name. Bodies side by side may use the same ones; a body never shadows an outer one."""
+    def fresh(self, everywhere: bool = False) -> str:
+        """An unused name. Bodies side by side may use the same ones; `everywhere`: bodies that are there use it not."""
         self.count += 1
+        while everywhere and f"{self.prefix}{self.count}" in self.plan.inner_results:
+            self.count += 1
         return f"{self.prefix}{self.count}"
+
+    def given(self) -> str:
+        """A name for an input or an initializer: in a body now and then that of an outer value, which it hides."""
+        if self.parent is not None and self.draw.chance(0.1):
+            hidden = {value.name for value in self.values} | {name for node in self.nodes for name in free_names(node)}
+            outer = [value.name for value in self.parent.visible() if value.name not in hidden]
+            if outer:
+                return self.draw.pick(outer)
+        return self.fresh(everywhere=True)
 
     def visible(self) -> list[Val]:
         """Every value that a node of this scope may read, outer ones first."""
         found: list[Val] = []
         scope: Scope | None = self
         while scope is not None:
-            found[:0] = scope.values
+            hidden = {value.name for value in found}
+            found[:0] = [value for value in scope.values if value.name not in hidden]
             scope = scope.parent
         return found
 
@@ -189,7 +203,7 @@ class Scope:
     def input(self, dtype: str, axes: Sequence[int | str | None], arrays: Sequence[np.ndarray] = ()) -> Val:
         """A new graph input."""
         made = tuple(arrays) or tuple(self._feed(dtype, axes, world) for world in range(self.plan.worlds))
-        value = Val(self.fresh(), made)
+        value = Val(self.fresh(everywhere=True), made)
         self.values.append(value)
         self.inputs.append((value, list(axes)))
         return value
@@ -199,7 +213,7 @@ class Scope:
         flavor = ["plain", self.draw.pick(["plain", "simple"]), self.draw.pick(["special", "plain", "extreme"])][
             world % 3
         ]
-        if dtype not in ("bool", *self.plan.floats, "float32") and flavor == "special":
+        if dtype not in ("bool", "object", *self.plan.floats, "float32") and flavor == "special":
             flavor = "extreme"
         return self.draw.array(dtype, dims, "plain" if flavor == "extreme" and dtype in self.plan.floats else flavor)
 
@@ -214,9 +228,10 @@ class Scope:
         if bare and not self.plan.holds(array.dtype.name):
             raise Refused("no Constant of this type yet")
         as_node = bare or (self.plan.holds(array.dtype.name) and self.draw.chance(0.15))
-        name = self.fresh()
+        name = self.fresh(everywhere=True) if as_node else self.given()
         value = Val(name, (array,) * self.plan.worlds, constant=True, initializer=not as_node)
         if as_node:
+            self.plan.inner_results.update([name] if self.parent is not None else ())
             self.nodes.append(_constant_node(name, array, self.draw, self.plan.opset))
         elif self._overrides(value, array):
             value.constant = value.initializer = False
@@ -231,7 +246,7 @@ class Scope:
             return False
         self.initializers.append(self._tensor(value.name, array))
         self.inputs.append((value, list(array.shape)))
-        if array.dtype.kind not in "biu":
+        if array.dtype.kind not in "biuO":
             other = self.draw.array(array.dtype.name, array.shape, "plain")
             value.values = (array, *[other] * (self.plan.worlds - 1))
         return True
@@ -281,6 +296,8 @@ class Scope:
         ]
         self.nodes.append(node)
         self.values.extend(results)
+        if self.parent is not None:
+            plan.inner_results.update(value.name for value in results)
         return results[0] if len(results) == 1 else results
 
     def reads(self, node: onnx.NodeProto) -> list[Val]:

@@ -11,7 +11,7 @@ import onnx
 from generator.scope import free_names
 from onnx import helper, numpy_helper
 
-from .judge import bodies
+from .protos import bodies, scopes
 
 Model = onnx.ModelProto
 Edit = Callable[[Model], Iterator[Model]]
@@ -145,22 +145,14 @@ def _without_producer(model: Model, name: str) -> Model:
 
 def bypass(model: Model) -> Iterator[Model]:
     """The readers of a node, in bodies and functions too, read one of its operands instead."""
-    for place, scope in enumerate(_scopes(model)):
+    for place, scope in enumerate(scopes(model)):
         for index, node in reversed(list(enumerate(scope.node))):
             for operand in dict.fromkeys(name for name in node.input if name):
                 made = copy_of(model)
-                target = _scopes(made)[place]
+                target = scopes(made)[place]
                 _redirect(target, made, node.output[0], operand)
                 del target.node[index]
                 yield pruned(made)
-
-
-def _scopes(model: Model) -> list[Any]:
-    """The main graph, all bodies in it, and the functions; a function has nodes like a graph."""
-    found: list[Any] = [model.graph, *model.functions]
-    for scope in found:
-        found.extend(body for node in scope.node for body in bodies(node))
-    return found
 
 
 def _redirect(scope: Any, model: Model, old: str, new: str) -> None:
@@ -182,17 +174,17 @@ def _redirect(scope: Any, model: Model, old: str, new: str) -> None:
 
 def fewer_attributes(model: Model) -> Iterator[Model]:
     """One attribute less, or one trailing operand less."""
-    for place, scope in enumerate(_scopes(model)):
+    for place, scope in enumerate(scopes(model)):
         for index, node in enumerate(scope.node):
             for which, attribute in enumerate(node.attribute):
                 if attribute.type != onnx.AttributeProto.GRAPH and node.op_type != "Constant":
                     made = copy_of(model)
-                    del _scopes(made)[place].node[index].attribute[which]
+                    del scopes(made)[place].node[index].attribute[which]
                     yield made
             for which in reversed(range(1, len(node.input))):
                 if node.input[which]:
                     made = copy_of(model)
-                    operands = _scopes(made)[place].node[index].input
+                    operands = scopes(made)[place].node[index].input
                     operands[which] = ""
                     while operands and not operands[-1]:
                         del operands[-1]
@@ -207,7 +199,7 @@ def plainer(model: Model) -> Iterator[Model]:
         with suppress(Exception):  # not every call can be inlined
             yield pruned(inline_local_functions(model))
     made = copy_of(model)
-    for scope in _scopes(made):
+    for scope in scopes(made):
         for node in scope.node:
             node.name = ""
     yield made

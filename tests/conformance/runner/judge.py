@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 
 import onnx_opt
-from onnx_opt.pipeline import Pipeline
 from onnx_opt.validate import prove
 from onnx_opt.validate.compare import compare
 from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Session, Unreadable
 from onnx_opt.validate.source import Source
 
+from .protos import Feed, all_nodes, has_equal_node_names, has_half, random_values, with_rounding, without_node_names
 from .ways import Way
 
-Feed = Mapping[str, Any]
 Stage = Callable[[str], object]
-RANDOM = {
-    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout",
-}  # fmt: skip
-HALF = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 ROUNDING = (1e-3, 2e-3)
 """Relative tolerances, to the element and to the output's scale: what is wrong in an inexact pass is far beyond."""
+ENDLESS = "rules undo each other"
+"""What the driver of rewrite rules says when it gives up: no result is wrong, but a rule is."""
+CONFLICT = "the rule would change what it replaces"
+"""What it says when it stops a rule that would have made another type or shape."""
 RUNTIME = Runtime(threads=1, limit=20.0)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong: `kind` is one of failed (the compiler raised), invalid, interface, unloadable, refused (a feed),
-    different, crash, hang."""
+    """What is wrong: `kind` is one of failed (the compiler raised), endless (rules that undo each other), invalid,
+    interface, unloadable, refused (a feed), different, crash, hang."""
 
     way: str
     kind: str
@@ -40,6 +42,14 @@ class Finding:
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
+
+
+@dataclass
+class Tally:
+    """What the compiler did, over any number of models: rewrites by rule, and rules that the driver had to stop."""
+
+    rewrites: Counter[str] = field(default_factory=Counter)
+    stopped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -53,75 +63,108 @@ class Original:
     random: set[str]
     valid: bool
     """Whether onnx's own checker accepts it."""
+    disguise: Callable[[onnx.ModelProto], onnx.ModelProto] | None
+    """What has to be done to this model and to results for ONNX Runtime to take them and to round as it should."""
 
     @staticmethod
     def of(model: onnx.ModelProto, feeds: Sequence[Feed]) -> Original:
         """Raises `CannotLoad`, and `Rejected` where no feed is accepted."""
         data = model.SerializeToString()
-        outputs = run_all(data, feeds)
-        if all(row is None for row in outputs):
+        steps = [without_node_names] if has_equal_node_names(model) else []
+        steps += [with_rounding] if has_half(model) else []
+        original = Original(model, data, feeds, [], random_values(model), not checker_problem(data), _one_by_one(steps))
+        original.outputs = original.run(data)
+        if all(row is None for row in original.outputs):
             raise Rejected("no feed is accepted")
-        return Original(model, data, feeds, outputs, random_values(model), not checker_problem(data))
+        return original
+
+    def run(self, data: bytes) -> list[list[Any] | None]:
+        """The outputs of this model, or of a result, for each feed; None for a refused one. Raises `CannotLoad`."""
+        rows: list[list[Any] | None] = []
+        with self.session(data) as session:
+            for feed in self.feeds:
+                try:
+                    rows.append(session.run(feed))
+                except Rejected:
+                    rows.append(None)
+        return rows
+
+    def session(self, data: bytes) -> Session:
+        """This model, or a result, in ONNX Runtime. Raises `CannotLoad`."""
+        return Session(Source.of(self.disguised(data)), RUNTIME)
+
+    def disguised(self, data: bytes) -> bytes:
+        """What ONNX Runtime is given."""
+        return self.disguise(onnx.ModelProto.FromString(data)).SerializeToString() if self.disguise else data
 
 
-def run_all(data: bytes, feeds: Sequence[Feed]) -> list[list[Any] | None]:
-    """The outputs for each feed, None for a refused one. Raises `CannotLoad`."""
-    rows: list[list[Any] | None] = []
-    with Session(Source.of(data), RUNTIME) as session:
-        for feed in feeds:
-            try:
-                rows.append(session.run(feed))
-            except Rejected:
-                rows.append(None)
-    return rows
+def _one_by_one(steps: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any] | None:
+    return (lambda model: reduce(lambda made, step: step(made), steps, model)) if steps else None
 
 
-def judge(original: Original, way: Way, stage: Stage = lambda text: None) -> Finding | None:
+def judge(original: Original, way: Way, stage: Stage = lambda text: None, tally: Tally | None = None) -> Finding | None:
     """What is wrong with the result of `way`; None where nothing is. `stage` hears what is about to be done."""
-
-    def found(kind: str, text: str) -> Finding:
-        return Finding(str(way), kind, " ".join(text.split())[:500])
-
     stage(f"optimize {way}")
     try:
-        result = _optimized(original.data, way)
+        result, trouble = _optimized(original.data, way, tally or Tally())
     except Exception as error:  # whatever it is, a valid model must not raise it
-        return found("failed", f"{type(error).__name__}: {error}")
-    changed = onnx.ModelProto.FromString(result)
+        return _finding(way, "failed", f"{type(error).__name__}: {error}")
+    if trouble:
+        return _finding(way, "endless", trouble)
+    return judge_result(original, result, way, stage)
+
+
+def judge_result(original: Original, result: bytes, way: Way, stage: Stage = lambda text: None) -> Finding | None:
+    """What is wrong with `result`, which may come from any optimizer; `way` says what it may have changed."""
+    try:
+        changed = onnx.ModelProto.FromString(result)
+    except DecodeError as error:
+        return _finding(way, "invalid", str(error))
     if problem := _interface_problem(original.model, changed, bool(way.dims)):
-        return found("interface", problem)
+        return _finding(way, "interface", problem)
     if original.valid and way.target == "portable" and (problem := checker_problem(result)):
-        return found("invalid", problem)
+        return _finding(way, "invalid", problem)
     if result == original.data:
         return None
     stage(f"run {way}")
     try:
-        outputs = run_all(result, original.feeds)
+        outputs = original.run(result)
     except (CannotLoad, Unreadable) as error:
-        return found("unloadable", str(error))
+        return _finding(way, "unloadable", str(error))
     stage(f"compare {way}")
     for number, (before, after) in enumerate(zip(original.outputs, outputs, strict=True)):
         if before is None or not _fits(original, number, way):
             continue
         if after is None:
-            return found("refused", f"feed {number}: {_refusal(result, original.feeds[number])}")
+            return _finding(way, "refused", f"feed {number}: {_refusal(original, result, number)}")
         if problem := _difference(original, result, before, after, way):
-            return found("different", f"feed {number}: {problem}")
+            return _finding(way, "different", f"feed {number}: {problem}")
     return None
 
 
-def _optimized(data: bytes, way: Way) -> bytes:
-    level = {"O1": 1, "O2": 2, "O3": 3}.get(way.pipeline)
-    options: dict[str, Any] = {"target": way.target, "dims": dict(way.dims), "validate": False, "strict": True}
-    if level is not None:
-        return onnx_opt.optimize(data, level=level, **options).to_bytes()
-    return onnx_opt.optimize(data, way.pipeline, **options).to_bytes()
+def _finding(way: Way, kind: str, text: str) -> Finding:
+    return Finding(str(way), kind, " ".join(text.split())[:500])
 
 
-def _refusal(data: bytes, feed: Feed) -> str:
-    with Session(Source.of(data), RUNTIME) as session:
+def _optimized(data: bytes, way: Way, tally: Tally) -> tuple[bytes, str]:
+    """The result without the nets that catch a fault in use (validation, leaving out what fails), and what the driver
+    of rewrite rules complains of."""
+    dims = dict(way.dims)
+    result = onnx_opt.optimize(data, way.passes, target=way.target, dims=dims, validate=False, strict=True)
+    tally.rewrites.update({f"{name}/{rule}": n for (name, rule), n in result.journal.by_rule().items()})
+    trouble = ""
+    for decline in result.journal.declines():
+        if CONFLICT in decline.reason:
+            tally.stopped[f"{decline.pass_name}/{decline.rule}"] += 1
+        if ENDLESS in decline.reason:
+            trouble = decline.reason
+    return result.to_bytes(), trouble
+
+
+def _refusal(original: Original, result: bytes, number: int) -> str:
+    with original.session(result) as session:
         try:
-            session.run(feed)
+            session.run(original.feeds[number])
         except Rejected as error:
             return str(error)
     return "it was refused only once"
@@ -171,9 +214,9 @@ def _fits(original: Original, number: int, way: Way) -> bool:
 
 
 def _difference(original: Original, result: bytes, before: list[Any], after: list[Any], way: Way) -> str:
-    exact = way.target == "portable" and _is_exact(way)
+    exact = way.is_exact
     for value, old, new in zip(original.model.graph.output, before, after, strict=True):
-        if value.name in original.random:
+        if value.name in original.random or not way.keeps_precision:
             if _form(old) != _form(new):
                 return f"{value.name}: {_form(old)} became {_form(new)}"
             continue
@@ -184,30 +227,18 @@ def _difference(original: Original, result: bytes, before: list[Any], after: lis
         difference = compare(value.name, old, new, None if exact else ROUNDING, exact)
         if not difference.problem:
             continue
-        if (difference.rounding or (exact and _has_half(original.model))) and _is_explained(original, result):
+        if difference.rounding and _is_explained(original, result, way):
             continue
         return f"{value.name}: {difference.problem}{' (exact)' if exact else ''}"
     return ""
 
 
-def _is_exact(way: Way) -> bool:
-    level = {"O1": 1, "O2": 2, "O3": 3}.get(way.pipeline)
-    return (Pipeline.parse(way.pipeline) if level is None else Pipeline.preset(level)).exact
-
-
-def _is_explained(original: Original, result: bytes) -> bool:
+def _is_explained(original: Original, result: bytes, way: Way) -> bool:
     """Whether rounding, as unstable as the original is itself, explains what the plain comparison found."""
-    data = [dict(feed) for feed, row in zip(original.feeds, original.outputs, strict=True) if row is not None]
-    return prove(original.data, result, data=data, samples=0).status != "failed"
-
-
-def _has_half(model: onnx.ModelProto) -> bool:
-    """ONNX Runtime computes half precision in single precision and drops the casts between neighbours, so that a node
-    more or less changes how often is rounded."""
-    types = [t.data_type for t in model.graph.initializer]
-    types += [v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)]
-    types += [a.i for node in all_nodes(model) if node.op_type == "Cast" for a in node.attribute]
-    return bool(HALF & set(types))
+    rows = enumerate(zip(original.feeds, original.outputs, strict=True))
+    data = [dict(feed) for number, (feed, row) in rows if row is not None and _fits(original, number, way)]
+    before, after = original.disguised(original.data), original.disguised(result)
+    return prove(before, after, data=data, samples=0, dims=dict(way.dims)).status != "failed"
 
 
 def _loses_zero_signs(model: onnx.ModelProto) -> bool:
@@ -239,40 +270,3 @@ def _form(value: Any) -> str:
     if not isinstance(value, np.ndarray):
         return type(value).__name__
     return f"{value.dtype} of rank {value.ndim}"
-
-
-def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a model, its functions and all bodies."""
-    stack = [*model.graph.node, *(node for function in model.functions for node in function.node)]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(inner for body in bodies(node) for inner in body.node)
-
-
-def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs in the attributes of a node."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-
-
-def random_values(model: onnx.ModelProto) -> set[str]:
-    """The names of values of the main graph that depend on a random operator."""
-    local = {function.name for function in model.functions}
-    found: set[str] = set()
-    for node in model.graph.node:
-        inside = list(_with_bodies(node))
-        calls = any(each.op_type in local for each in inside)
-        is_random = any(each.op_type in RANDOM for each in (all_nodes(model) if calls else inside))
-        if is_random or any(name in found for each in inside for name in each.input):
-            found.update(name for name in node.output if name)
-    return found
-
-
-def _with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(inner for body in bodies(node) for inner in body.node)

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 
 from . import edits
-from .judge import Feed, Finding
+from .judge import Finding
+from .protos import Feed
 from .ways import Way, single_passes
 from .worker import Died, Failed, Worker
 

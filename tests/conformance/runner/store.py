@@ -22,7 +22,8 @@ import onnx.parser
 import onnx.printer
 from generator.draw import dtype_of
 
-from .judge import Feed, Finding
+from .judge import Finding
+from .protos import Feed
 from .shrink import Small
 from .ways import Way
 from .worker import Died, Failed, Worker
@@ -96,6 +97,8 @@ def _as_text(case: Small) -> str:
 def _spelled(name: str, value: Any) -> str:
     if not isinstance(value, np.ndarray):
         raise ValueError("no tensor")
+    if value.dtype == object:
+        return f"{name} {value.dtype.name} {json.dumps(list(value.shape))} {json.dumps(value.reshape(-1).tolist())}"
     return f"{name} {value.dtype.name} {json.dumps(list(value.shape))} {' '.join(map(_number, value.reshape(-1).tolist()))}"
 
 
@@ -109,6 +112,9 @@ def _feed(lines: list[str]) -> Feed:
         name, dtype, rest = line.split(" ", 2)
         shape, _, numbers = rest.partition("]")
         dims = json.loads(shape + "]")
+        if dtype == "object":
+            feed[name] = np.array(json.loads(numbers), object).reshape(dims)
+            continue
         parsed = [
             math.nan if n == "nan" else float(n) if "." in n or "e" in n or "inf" in n else int(n)
             for n in numbers.split()

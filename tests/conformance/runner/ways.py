@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any, Literal, get_args, get_origin
 
 from generator.draw import Draw
 
-from onnx_opt.passes import registry
+from onnx_opt.options import Option, Size
+from onnx_opt.passes import Pass, find_pass, registry
+from onnx_opt.pipeline import Item, Pipeline, Repeat, spell_item
 
-PRESETS = ("O1", "O2", "O3")
+PRESETS = {"O1": 1, "O2": 2, "O3": 3}
+SINGLE_PASSES = 5
+"""The most passes that one model takes alone; where more are installed, the models share them."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,26 @@ class Way:
         dims = [e.split("=")[1:] for e in extra if e.startswith("dim=")]
         return Way(pipeline, target, tuple((name, int(size)) for name, size in dims))
 
+    @property
+    def kind(self) -> str:
+        """The preset or the pass where nothing else is special, 'random' for all other ways."""
+        return str(self) if str(self) in (*PRESETS, *single_passes()) else "random"
+
+    @property
+    def passes(self) -> Pipeline:
+        """What runs."""
+        return Pipeline.preset(PRESETS[self.pipeline]) if self.pipeline in PRESETS else Pipeline.parse(self.pipeline)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every result must stay as it is, to the bit. What pays on other targets may round otherwise."""
+        return self.target == "portable" and self.passes.exact
+
+    @property
+    def keeps_precision(self) -> bool:
+        """Whether results may be compared at all: a pass that lowers the precision is held to less than that."""
+        return all(each.stage != "precision" for each in self.passes.passes())
+
 
 @cache
 def single_passes() -> tuple[str, ...]:
@@ -44,15 +70,54 @@ def _is_example(cls: type) -> bool:
 
 
 def ways_for(seed: int, symbols: dict[str, int]) -> list[Way]:
-    """Every pass alone, every preset, and one or two random ones. `symbols` are sizes in the first feed."""
+    """Passes alone, every preset, and a few random ones. `symbols` are sizes in the first feed."""
     draw = Draw(seed ^ 0x5EED)
-    ways = [Way(name) for name in (*single_passes(), *PRESETS)]
-    chosen = [draw.pick(single_passes()) for _ in range(draw.integer(2, 5))]
-    text = ",".join(chosen)
-    ways.append(Way(f"repeat({text})" if draw.chance(0.4) else text))
+    ways = [Way(name) for name in (*sorted(draw.shuffled(single_passes())[:SINGLE_PASSES]), *PRESETS)]
+    ways.append(Way(random_pipeline(draw)))
     if draw.chance(0.3):
-        ways.append(Way("O2", "ort-cpu"))
+        ways.append(Way(draw.pick(["O2", "O3"]), draw.pick(["ort-cpu", "ort-cuda"])))
     if symbols and draw.chance(0.3):
         name = draw.pick(sorted(symbols))
         ways.append(Way(draw.pick(["O1", "O2"]), dims=((name, symbols[name]),)))
-    return ways
+    return list(dict.fromkeys(ways))
+
+
+# -- random pipelines --------------------------------------------------------------------------------------------------
+
+
+def random_pipeline(draw: Draw) -> str:
+    """Passes in any order with any options, repeated groups among them, as text."""
+    return ",".join(spell_item(_item(draw, depth=0)) for _ in range(draw.pick([1, 2, 3, 4])))
+
+
+def _item(draw: Draw, depth: int) -> Item:
+    if draw.chance(0.25) and depth < 2:
+        inner = tuple(_item(draw, depth + 1) for _ in range(draw.integer(1, 3)))
+        return Repeat(inner, draw.pick([1, 2, 3, 10]))
+    return _with_options(draw, find_pass(draw.pick(single_passes()))())
+
+
+def _with_options(draw: Draw, each: Pass) -> Pass:
+    """The pass with some of its options changed. What it refuses, such as two options at once, is left as it is."""
+    for option in each.declared_options():
+        values = _values(option)
+        if values and draw.chance(0.3):
+            try:
+                each = replace(each, **{option.field: draw.pick(values)})
+            except ValueError:
+                continue
+    return each
+
+
+def _values(option: Option) -> list[Any]:
+    """What an option may be set to; nothing where its type does not tell."""
+    kind = option.type
+    kinds = [each for each in (get_args(kind) or (kind,)) if each is not type(None)]
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    makers: dict[Any, Callable[[], list[Any]]] = {
+        bool: lambda: [not option.default],
+        Size: lambda: [Size(0), Size(64), Size("1MiB")],
+        int: lambda: [1, 2, 4, 8],
+    }
+    return makers[kinds[0]]() if len(kinds) == 1 and kinds[0] in makers else []

@@ -3,63 +3,68 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import generator
 import onnx
 
 from onnx_opt.validate.run import CannotLoad, Rejected, Unreadable
 
-from .judge import Feed, Finding, Original, Stage, judge
+from . import cases, coverage
+from .judge import Finding, Original, Stage, Tally, judge
+from .protos import Feed
 from .ways import Way, ways_for
 
 
 @dataclass
 class Report:
-    """What came of one seed. `thrown_away` says why the model can't be judged, and is empty where it can."""
+    """What came of one case. `thrown_away` says why the model can't be judged, and is empty where it can."""
 
-    seed: int
+    name: str
     thrown_away: str = ""
     findings: list[Finding] = field(default_factory=list)
-    ways: int = 0
+    ways: list[str] = field(default_factory=list)
+    """The pipelines that it was sent through: presets and single passes by name, 'random' for the others."""
     nodes: int = 0
-    operators: dict[str, int] = field(default_factory=dict)
+    opset: int = 0
+    operators: Counter[str] = field(default_factory=Counter)
+    types: set[str] = field(default_factory=set)
+    features: set[str] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
     seconds: float = 0.0
 
 
-def examine(stage: Stage, seed: int, skip: Sequence[str] = ()) -> Report:
-    """Generate the model of a seed and send it through all ways but those in `skip`."""
+def examine(stage: Stage, name: str, skip: Sequence[str] = ()) -> Report:
+    """Send the model of a case through all ways but those in `skip`."""
     start = time.perf_counter()
-    stage("generate")
-    case = generator.make(seed)
-    report = Report(seed, nodes=len(case.model.graph.node), operators=case.plan.accepted)
-    stage("original")
+    stage("make")
+    report = Report(name)
     try:
+        case = cases.load(name)
+        stage("original")
         original = Original.of(case.model, case.feeds)
-    except (CannotLoad, Rejected, Unreadable) as error:
+    except (CannotLoad, Rejected, Unreadable, cases.NoFeeds) as error:
         report.thrown_away = str(error)
         return report
-    symbols = {name: sizes[0] for name, sizes in case.plan.symbols.items() if _is_declared(case.model, name)}
-    for way in ways_for(seed, symbols):
+    report.nodes, report.opset = len(case.model.graph.node), coverage.opset(case.model)
+    report.operators, report.types = coverage.operators(case.model), coverage.types(case.model)
+    report.features = coverage.features(case.model, case.feeds)
+    for way in ways_for(case.seed, case.symbols):
         if str(way) in skip:
             continue
-        report.ways += 1
-        finding = judge(original, way, stage)
+        report.ways.append(way.kind)
+        finding = judge(original, way, stage, report.tally)
         if finding is not None:
             report.findings.append(finding)
     report.seconds = time.perf_counter() - start
     return report
 
 
-def _is_declared(model: onnx.ModelProto, name: str) -> bool:
-    return any(dim.dim_param == name for value in model.graph.input for dim in value.type.tensor_type.shape.dim)
-
-
-def make_case(stage: Stage, seed: int) -> tuple[bytes, list[Feed]]:
-    """The model and the feeds of a seed."""
-    case = generator.make(seed)
+def make_case(stage: Stage, name: str) -> tuple[bytes, list[Feed]]:
+    """The model and the feeds of a case."""
+    case = cases.load(name)
     return case.model.SerializeToString(), list(case.feeds)
 
 

@@ -7,8 +7,8 @@ import os
 from multiprocessing.connection import Connection
 from typing import Any
 
-LIMIT = 30.0
-"""Seconds that a task may take between two signs of life."""
+LIMIT = 60.0
+"""Seconds that a task may take between two signs of life, unless its caller knows better."""
 TASKS_PER_PROCESS = 400
 """A process is replaced now and then, so that no leak adds up."""
 
@@ -33,7 +33,7 @@ class Worker:
         self._pipe: Connection | None = None
         self._done = 0
 
-    def call(self, task: str, *arguments: Any) -> Any:
+    def call(self, task: str, *arguments: Any, limit: float = LIMIT) -> Any:
         """The result of a task. Raises `Died` and `Failed`."""
         if self._process is None or self._done >= TASKS_PER_PROCESS:
             self._start()
@@ -42,7 +42,7 @@ class Worker:
         stage = "start"
         while True:
             try:
-                if not self._pipe.poll(LIMIT):
+                if not self._pipe.poll(limit):
                     self.close()
                     raise Died(stage, hangs=True)
                 kind, content = self._pipe.recv()
