@@ -84,6 +84,14 @@ def load_user_pass(spelling: str) -> Pass | type[Pass]:
     return as_pass(getattr(module, match["name"]), spelling)
 
 
+def load_user_rules(spelling: str) -> tuple[Rule, ...]:
+    """The rules that ``my_file.py`` or ``my_file.py:my_rules`` stands for; UsageError where these are none."""
+    found = load_user_pass(spelling)
+    if not isinstance(found, RulesPass):
+        raise UsageError(f"'{spelling}' is no rule", remedy="name a rule, or a list of rules")
+    return found.rules
+
+
 def as_pass(thing: Any, spelling: str, *, among: bool = False) -> Pass | type[Pass]:
     """A pass (or pass class) for whatever a user offers as one; `among`: pick the rules out of a list of anything."""
     from onnx_opt.rewrite import Rule

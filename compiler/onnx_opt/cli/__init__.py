@@ -4,6 +4,7 @@
     onnx-opt inspect MODEL              what a model holds
     onnx-opt diff A B                   how two models differ, in structure and in numbers
     onnx-opt passes                     the installed passes
+    onnx-opt verify-rules [NAME...]     rewrite rules on random models
 
 Exit codes: 0 done and proven (or said to be unproven), 1 failed, 2 bad usage or input, 3 rejected by the target.
 """

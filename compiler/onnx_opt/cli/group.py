@@ -13,6 +13,7 @@ COMMANDS = {
     "inspect": "Show what a model holds.",
     "diff": "Show how two models differ.",
     "passes": "List the installed passes.",
+    "verify-rules": "Try rewrite rules on random models.",
 }
 
 
@@ -25,7 +26,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        build: Callable[[], click.Command] = import_module(f"onnx_opt.cli.{cmd_name}").build
+        build: Callable[[], click.Command] = import_module(f"onnx_opt.cli.{cmd_name.replace('-', '_')}").build
         return build()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

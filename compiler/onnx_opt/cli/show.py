@@ -31,7 +31,8 @@ def print_report(report: Report, with_times: bool) -> None:
         console.print(printable(f"note: {note}"), markup=False)
 
 
-def _table(title: str, *columns: str) -> Table:
+def new_table(title: str, *columns: str) -> Table:
+    """An empty table; all columns but the first hold figures."""
     from rich import box
     from rich.table import Table
 
@@ -44,7 +45,7 @@ def _table(title: str, *columns: str) -> Table:
 def _figures(before: Stats, after: Stats) -> Table:
     from rich.text import Text
 
-    table = _table("", "", "before", "after", "change")
+    table = new_table("", "", "before", "after", "change")
     rows: list[tuple[str, int, int, bool]] = [("nodes", before.nodes, after.nodes, False)]
     changed = changed_ops(before, after)
     rows += [(f"  {printable(name)}", one, other, False) for name, one, other in changed[:SHOWN_OPS]]
@@ -73,7 +74,7 @@ def _change(before: int, after: int) -> str:
 def _rewrites(report: Report) -> Table:
     from rich.text import Text
 
-    table = _table("rewrites", "rule", "pass", "times")
+    table = new_table("rewrites", "rule", "pass", "times")
     for (pass_name, rule), count in report.rewrites.most_common():
         table.add_row(Text(rule), Text(pass_name), str(count))
     return table
@@ -82,7 +83,7 @@ def _rewrites(report: Report) -> Table:
 def _times(report: Report) -> Table:
     from rich.text import Text
 
-    table = _table("time", "", "seconds", "rewrites", "nodes after")
+    table = new_table("time", "", "seconds", "rewrites", "nodes after")
     for run in report.runs:
         table.add_row(Text(run.name), f"{run.seconds:.3f}", str(run.rewrites), str(run.nodes))
     for phase, seconds in report.seconds.items():

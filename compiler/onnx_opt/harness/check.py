@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
@@ -11,6 +11,7 @@ import onnx
 from onnx_opt.harness.instance import Instance
 from onnx_opt.harness.runtime import Refused, run_model
 from onnx_opt.harness.sizes import Feed
+from onnx_opt.harness.symbolic import unproven_dims
 from onnx_opt.ir import load
 from onnx_opt.ir.save import to_bytes
 from onnx_opt.journal import Journal
@@ -30,16 +31,24 @@ TOLERANCES = {
     "float64": Tolerance(1e-9, 1e-10),
     "float32": Tolerance(3e-5, 1e-5),
     "float16": Tolerance(1e-2, 5e-3),
+    "bfloat16": Tolerance(8e-2, 4e-2),
 }
+
+
+KINDS = ("raises", "endless", "changes", "opset", "shared", "invalid", "names", "refused", "wrong")
+"""What may be wrong: the rule raises or feeds itself, changes the graph but declines, applies outside of its operator
+sets or to what others read; its result is no valid model, has other names, does not run, or computes something else."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with the model `result` that a rule made for `target`."""
+    """What is wrong with the model `result` that a rule made for `target`; `feed`: the inputs that show it."""
 
+    kind: str
     reason: str
-    target: str
+    target: str = ""
     result: bytes = b""
+    feed: Feed | None = None
 
 
 @dataclass
@@ -49,6 +58,8 @@ class Finding:
     fired: set[str] = field(default_factory=set)
     declines: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    unproven_dims: str | None = None
+    """What could not be proven of the results' dims; '' where all are, None where no rewrite has dynamic sizes."""
     unproven: int = 0
     """Runs of results that need another runtime than the one at hand, or for which it has a bug: ONNX Runtime takes
     models with empty tensors that end its process, and others that compute the same without harm."""
@@ -80,43 +91,51 @@ def check(rule: Rule, instance: Instance) -> Finding:
         try:
             result, journal = apply(rule, instance.model, target)
         except Exception as error:  # whatever a rule raises, but a decline, is its fault
-            finding.problems.append(Problem(f"the rule fails: {type(error).__name__}: {error}", target.name))
+            text = f"the rule fails: {type(error).__name__}: {error}"
+            finding.problems.append(Problem("raises", text, target.name))
             continue
         finding.declines += reasons(journal)
         if any(REWRITES_UNDONE in reason for reason in finding.declines):
-            finding.problems.append(Problem("the rule feeds itself without end", target.name, result))
+            finding.problems.append(Problem("endless", "the rule feeds itself without end", target.name, result))
             continue
         if not journal.rewrites:
             if result != instance.model:
-                finding.problems.append(Problem("the rule declines, but the model is another", target.name, result))
+                text = "the rule declines, but the model is another"
+                finding.problems.append(Problem("changes", text, target.name, result))
             continue
         finding.fired.add(target.name)
-        if result in seen:
-            continue
-        seen.add(result)
-        for reason in _faults(rule, instance, journal, result, target, finding):
-            finding.problems.append(Problem(reason, target.name, result))
-            break
+        if result not in seen:
+            seen.add(result)
+            _judge(rule, instance, journal, result, target, finding)
     return finding
+
+
+def _judge(rule: Rule, instance: Instance, journal: Journal, result: bytes, target: Target, finding: Finding) -> None:
+    for problem in _faults(rule, instance, journal, result, target, finding):
+        finding.problems.append(replace(problem, target=target.name, result=result))
+        return
+    if not finding.unproven_dims:  # of several results, the first that lacks a proof is told
+        finding.unproven_dims = unproven_dims(instance.model, result)
 
 
 def _faults(
     rule: Rule, instance: Instance, journal: Journal, result: bytes, target: Target, finding: Finding
-) -> Iterator[str]:
+) -> Iterator[Problem]:
     if not instance.in_range:
-        yield f"the rule is for the operator set versions {rule.opsets}, and is applied to another"
+        yield Problem("opset", f"the rule is for the operator set versions {rule.opsets}, and is applied to another")
     for rewrite in journal.rewrites:
         for name in instance.kept.intersection(rewrite.nodes[1:]):
             if not rule.shared:
-                yield f"the result of '{name}' has other users, and the rule is not declared shared"
+                text = f"the result of '{name}' has other users, and the rule is not declared shared"
+                yield Problem("shared", text)
     model = onnx.ModelProto.FromString(result)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker and shape inference raise classes of their own
-        yield f"onnx.checker rejects the result: {' '.join(str(error).split())}"
+        yield Problem("invalid", f"onnx.checker rejects the result: {' '.join(str(error).split())}")
     names = tuple(output.name for output in model.graph.output)
     if names != instance.outputs:
-        yield f"the results are called {list(names)} instead of {list(instance.outputs)}"
+        yield Problem("names", f"the results are called {list(names)} instead of {list(instance.outputs)}")
         return
     for feed, expected in zip(instance.feeds, instance.results, strict=True):
         try:
@@ -126,16 +145,16 @@ def _faults(
             if (error.lack and target.name not in ON_CPU) or (error.ended and empty):
                 finding.unproven += 1
                 continue
-            yield f"ONNX Runtime does not run the result{_at(feed)}: {error}"
+            yield Problem("refused", f"ONNX Runtime does not run the result{_at(feed)}: {error}", feed=feed)
             continue
         yield from _differences(rule, instance, feed, expected, got)
 
 
-def _differences(rule: Rule, instance: Instance, feed: Feed, expected: list[Any], got: list[Any]) -> Iterator[str]:
+def _differences(rule: Rule, instance: Instance, feed: Feed, expected: list[Any], got: list[Any]) -> Iterator[Problem]:
     for name, before, after in zip(instance.outputs, expected, got, strict=True):
         difference = compare(name, before, after, dict(TOLERANCES), exact=rule.exact)
         if difference.problem:
-            yield f"{name}{_at(feed)}: {difference.problem}"
+            yield Problem("wrong", f"{name}{_at(feed)}: {difference.problem}", feed=feed)
 
 
 def _at(feed: Feed) -> str:

@@ -34,6 +34,30 @@ def find_rules(packages: Iterable[str | ModuleType] | None = None) -> dict[str, 
     return {name: found[name][0] for name in sorted(found)}
 
 
+def load_rules(spelling: str) -> dict[str, Rule]:
+    """The rules of a user's own: ``my_rules.py``, ``my_rules.py:one_of_them``, or the name of a module or package.
+
+    Samplers that the file declares count from then on. Raises `UsageError` where there is no rule to be had.
+    """
+    from onnx_opt.userfiles import is_user_pass, load_user_rules
+
+    if is_user_pass(spelling):
+        rules: Iterable[Rule] = load_user_rules(spelling)
+        return _by_name(rules, spelling)
+    found = find_rules([spelling])
+    if not found:
+        raise UsageError(f"module '{spelling}' holds no rules")
+    return found
+
+
+def _by_name(rules: Iterable[Rule], home: str) -> dict[str, Rule]:
+    found: dict[str, Rule] = {}
+    for rule in rules:
+        if found.setdefault(rule.name, rule) is not rule:
+            raise UsageError(f"two rules are called '{rule.name}'", path=home)
+    return {name: found[name] for name in sorted(found)}
+
+
 def _rules_in(module: ModuleType) -> list[Rule]:
     """Rules that a module names, in lists and tuples too."""
     rules: dict[int, Rule] = {}

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from onnx_opt.validate.figures import is_float
+
 T = TypeVar("T")
 Dims = tuple[int, ...]
 Filler = Callable[["Draw", Dims, np.dtype], np.ndarray]
@@ -106,7 +108,7 @@ SPECIAL = (np.nan, np.inf, -np.inf, -0.0, 0.0)
 
 def sprinkled(draw: Draw, array: np.ndarray) -> np.ndarray:
     """Some elements, one at least, replaced by NaN, infinities and zeros of either sign."""
-    if array.dtype.kind != "f" or not array.size:
+    if not is_float(array.dtype) or not array.size:
         return array
     mixed = array.copy()
     flat = mixed.reshape(-1)

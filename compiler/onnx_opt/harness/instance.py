@@ -16,6 +16,7 @@ from onnx_opt.harness.sizes import Feed, choose_sizes, declare, declare_outputs,
 from onnx_opt.harness.sketch import Operand, Unfit, run
 from onnx_opt.harness.vary import HARMLESS, NEAR_MISSES, Subject
 from onnx_opt.rewrite.rule import Rule
+from onnx_opt.validate.figures import is_float
 
 OLDEST, NEWEST = 7, 22
 """The operator set versions that instances are made for."""
@@ -28,8 +29,12 @@ ELEM_TYPES = (
     *[TensorProto.FLOAT] * 6,
     *[TensorProto.FLOAT16] * 2,
     *[TensorProto.DOUBLE] * 2,
+    TensorProto.BFLOAT16,
     TensorProto.INT64,
     TensorProto.INT32,
+    TensorProto.INT8,
+    TensorProto.UINT8,
+    TensorProto.BOOL,
 )
 
 
@@ -45,6 +50,26 @@ class Instance:
     kept: frozenset[str]
     in_range: bool
     note: str
+    near_miss: bool = False
+
+    @property
+    def dtype(self) -> str:
+        """The type of the first result."""
+        return str(self.results[0][0].dtype)
+
+    @property
+    def features(self) -> list[str]:
+        """What is special about it."""
+        dynamic = any(len({feed[name].shape for feed in self.feeds}) > 1 for name in self.feeds[0])
+        arrays = [array for feed in self.feeds for array in feed.values()]
+        found = {
+            "dynamic sizes": dynamic,
+            "empty tensors": any(not array.size for array in arrays),
+            "NaN or infinity": any(is_float(array.dtype) and not np.isfinite(array).all() for array in arrays),
+            "negative zero": any(is_float(array.dtype) and _has_negative_zero(array) for array in arrays),
+            "other readers": bool(self.kept),
+        }
+        return [name for name, holds in found.items() if holds]
 
 
 def sketch_plain(rule: Rule, draw: Draw) -> Subject:
@@ -101,7 +126,7 @@ def _version(rule: Rule, draw: Draw, near_miss: bool) -> tuple[int, bool]:
     return draw.pick(inside), True
 
 
-def finish(subject: Subject, draw: Draw, in_range: bool, note: str) -> Instance:
+def finish(subject: Subject, draw: Draw, in_range: bool, note: str, near_miss: bool) -> Instance:
     """The instance of these parts. Raises `Unfit` where the checker or ONNX Runtime rejects it."""
     sketch = subject.sketch
     model = sketch.model()
@@ -125,8 +150,13 @@ def finish(subject: Subject, draw: Draw, in_range: bool, note: str) -> Instance:
         subject.kept_nodes(),
         in_range,
         note,
+        near_miss,
     )
 
 
 def _same_bits(results: list[np.ndarray], again: list[np.ndarray]) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(results, again, strict=True))
+
+
+def _has_negative_zero(array: np.ndarray) -> bool:
+    return bool(((array == 0) & np.signbit(array)).any())

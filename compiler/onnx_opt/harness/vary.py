@@ -15,6 +15,7 @@ from onnx_opt.harness.draw import Dims, Draw, exactly, ordinary
 from onnx_opt.harness.samplers.elementwise import broadcast
 from onnx_opt.harness.site import plain
 from onnx_opt.harness.sketch import BRANCHES, CONDITION, Operand, Sketch, Unfit
+from onnx_opt.validate.figures import is_float
 
 
 @dataclass
@@ -111,7 +112,7 @@ def constant_of_other_contents(subject: Subject, draw: Draw) -> None:
     """A constant holds zeros, ones, negative or huge numbers, infinities or NaN, somewhere or everywhere."""
     name = _pick(draw, subject.pattern_constants())
     new = subject.sketch.constants[name].copy()
-    numbers: list[Any] = [0, 1, -1, 2, -0.0, 1e30, np.inf, np.nan] if new.dtype.kind == "f" else [0, 1, 2, 3]
+    numbers: list[Any] = [0, 1, -1, 2, -0.0, 1e30, np.inf, np.nan] if is_float(new.dtype) else [0, 1, 2, 3]
     with np.errstate(over="ignore"):
         number = np.array(draw.pick(numbers)).astype(new.dtype)
     if draw.chance(0.5) or not new.size:
@@ -142,7 +143,7 @@ def constant_is_overridable(subject: Subject, draw: Draw) -> None:
 
 def _similar(array: np.ndarray) -> Callable[[Draw, Dims, np.dtype], np.ndarray]:
     """Other numbers of the same signs; integers stay, for they may be sizes."""
-    if array.dtype.kind != "f":
+    if not is_float(array.dtype):
         return exactly(array)
     return lambda draw, dims, dtype: np.asarray(array * draw.uniform(0.5, 2, array.shape)).astype(dtype)
 
@@ -169,6 +170,10 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+NEEDED = frozenset({"equation"})
+"""Attributes without which no node is valid."""
+
+
 def other_attribute(subject: Subject, draw: Draw) -> None:
     """An attribute has another value, or is left out."""
     node = draw.pick(subject.matched_nodes())
@@ -177,11 +182,12 @@ def other_attribute(subject: Subject, draw: Draw) -> None:
     names = [*present, *present, *(schema.attributes if schema is not None else ())]
     name = _pick(draw, names)
     old = present.get(name)
+    have = helper.get_attribute_value(old) if old is not None else _default(node, name, subject.sketch.version)
+    changed = plain(_changed(draw, name, have)) if old is None or name in NEEDED or draw.chance(0.8) else None
     if old is not None:
         node.attribute.remove(old)
-    have = helper.get_attribute_value(old) if old is not None else _default(node, name, subject.sketch.version)
-    if old is None or draw.chance(0.8):
-        node.attribute.append(helper.make_attribute(name, plain(_changed(draw, name, have))))
+    if changed is not None:
+        node.attribute.append(helper.make_attribute(name, changed))
 
 
 def _default(node: onnx.NodeProto, name: str, version: int) -> Any:
@@ -194,6 +200,8 @@ def _default(node: onnx.NodeProto, name: str, version: int) -> Any:
 def _changed(draw: Draw, name: str, value: Any) -> Any:
     if name in WORDS:
         return draw.pick(WORDS[name])
+    if name == "equation":
+        return _changed_equation(draw, value.decode())
     if isinstance(value, bool | int):
         return draw.pick([0, 1, 2, -1, value + 1])
     if isinstance(value, float):
@@ -201,6 +209,15 @@ def _changed(draw: Draw, name: str, value: Any) -> Any:
     if isinstance(value, list | tuple) and value and isinstance(value[0], int):
         return _changed_list(draw, list(value))
     raise Unfit("an attribute that has no neighbours")
+
+
+def _changed_equation(draw: Draw, equation: str) -> str:
+    """The result of an Einsum with its dims in another order, or with one dim summed up."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    if not right.isalpha():
+        raise Unfit("an equation whose result is implied")
+    letters = draw.shuffled(right)
+    return left + arrow + "".join(letters[draw.integer(0, 1) :])
 
 
 def _changed_list(draw: Draw, numbers: list[int]) -> list[int]:

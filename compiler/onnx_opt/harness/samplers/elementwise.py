@@ -11,6 +11,7 @@ from onnx_opt.harness.draw import Dims, Draw, Filler, fraction, ordinary, positi
 from onnx_opt.harness.samplers.registry import guess_attributes, sampler
 from onnx_opt.harness.sketch import elem_type_of
 from onnx_opt.types import numpy_dtype
+from onnx_opt.validate.figures import is_float
 
 if TYPE_CHECKING:
     from onnx_opt.harness.site import Site
@@ -85,7 +86,7 @@ def broadcasting(site: Site) -> None:
     for index in others:
         dims = _other_dims(site, index, made.dims)
         site.optional(index, dims, side=True, exact=site.is_computed(index), filler=fillers.get(index, ordinary))
-    if site.op == "Mod" and site.operand(first).array.dtype.kind == "f":
+    if site.op == "Mod" and is_float(site.operand(first).array.dtype):
         site.attr("fmod", 1)
     if site.op in ATTRIBUTES_WITHOUT_DEFAULT:
         name, choices = ATTRIBUTES_WITHOUT_DEFAULT[site.op]

@@ -55,10 +55,10 @@ def transpose(site: Site) -> None:
 def _perm(draw: Draw, rank: int) -> list[int]:
     """Often the last two axes change places, or the channels move to the end or to the front."""
     axes = list(range(rank))
-    if rank < 2 or draw.chance(0.4):
+    if rank < 2 or draw.chance(0.3):
         return draw.shuffled(axes)
     swapped = [*axes[:-2], axes[-1], axes[-2]]
-    return draw.pick([swapped, swapped, [axes[0], *axes[2:], axes[1]], [axes[0], axes[-1], *axes[1:-1]]])
+    return draw.pick([swapped, swapped, swapped, [axes[0], *axes[2:], axes[1]], [axes[0], axes[-1], *axes[1:-1]]])
 
 
 @sampler("Concat")
