@@ -1,6 +1,5 @@
 """The harness: the installed rules hold before it, and rules that are wrong do not."""
 
-import sys
 import types
 
 import numpy as np
@@ -10,11 +9,12 @@ from onnx import TensorProto
 
 from onnx_opt.errors import UsageError
 from onnx_opt.harness import find_rules, sampler, verify
-from onnx_opt.harness.runtime import Refused, _worker, run_model
+from onnx_opt.harness.runtime import Refused, run_model
 from onnx_opt.harness.samplers import registry
 from onnx_opt.harness.text import describe, summary
 from onnx_opt.harness.verify import make_instance
 from onnx_opt.rewrite import anyof, const, domain, driver, op, opt, require, rest, rule
+from onnx_opt.worker import shared
 
 RULES = find_rules()
 
@@ -350,17 +350,9 @@ def test_process_that_ends_is_replaced():
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
     feed = {"x": np.ones(1, np.float32)}
     assert run_model(model, [feed])[0][0] == [-1]
-    _worker()._process.kill()
-    _worker()._process.wait()
+    shared().kill()
     assert run_model(model, [feed])[0][0] == [-1]
     with pytest.raises(Refused):
         run_model(model, [{"x": np.ones(2, np.float32)}])
     with pytest.raises(Refused):
         run_model(b"no model", [feed])
-
-
-def test_worker_starts_without_an_installed_package(monkeypatch):
-    _worker().stop()
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    assert any("compiler" in path for path in sys.path) or "onnx_opt" in sys.modules
-    test_process_that_ends_is_replaced()

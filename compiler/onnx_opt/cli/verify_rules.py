@@ -56,9 +56,9 @@ def run(
 ) -> int:
     """Try the rules; the exit code."""
     from onnx_opt.harness.campaign import Campaign, select, write_reproducer
-    from onnx_opt.validate.run import import_runtime
+    from onnx_opt.validate.run import require_runtime
 
-    import_runtime()  # where it is missing, say so before any work is done
+    require_runtime()  # where it is missing, say so before any work is done
     campaign = Campaign(tuple(sources), seed, instances)
     chosen = select(campaign.rules(), names)
     outcomes = _try_all(campaign, chosen, jobs or os.cpu_count() or 1, shows=not as_json)

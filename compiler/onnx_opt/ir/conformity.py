@@ -34,7 +34,7 @@ def form(op: str, domain: str, version: int) -> Form | None:
     return Form(
         (schema.min_input, schema.max_input),
         (schema.min_output, schema.max_output),
-        {name: int(attribute.type) for name, attribute in schema.attributes.items()},
+        {name: int(attribute.type) for name, attribute in schema.attributes.items()},  # type: ignore[call-overload]
         frozenset(name for name, attribute in schema.attributes.items() if attribute.required),
     )
 

@@ -81,8 +81,11 @@ def _serve(pipe: Connection) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     import traceback
 
+    from onnx_opt.worker import run_inline
+
     from .work import TASKS
 
+    run_inline()
     while True:
         try:
             task, arguments = pipe.recv()
