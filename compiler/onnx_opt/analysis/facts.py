@@ -346,7 +346,11 @@ class Facts:
             results = (results + [None] * len(node.outputs))[: len(node.outputs)]
         for index, kind in enumerate(results):
             if kind is None or (type(kind) is TensorType and not defined(kind.elem_type)):
-                results[index] = leaves.with_declared_elem_type(kind, node.outputs[index])
+                bound = fallback.bound_elem_type(view, index)
+                if bound:
+                    results[index] = TensorType(bound, getattr(kind, "shape", None))
+                else:
+                    results[index] = leaves.with_declared_elem_type(kind, node.outputs[index])
         return results
 
     def _apply(self, entry: Entry, view: NodeView) -> Any:

@@ -110,7 +110,7 @@ class _Solver:
             else:
                 self._place(node)
         self._interface()
-        for value in self._values():
+        for value in self.producer:
             self._edge(value)
         forms = solve(self.problem)
         return Forms(
@@ -157,25 +157,23 @@ class _Solver:
             end = self.problem.site() if wide and tie.may_change and node not in self.wishes.kept else FIXED[WIDE]
             for use in tie.uses:
                 self.reader[use] = end
-            for value in tie.produced:
+            for value in filter(is_wide, tie.produced):
                 self.producer[value] = end
 
     def _interface(self) -> None:
         graph = self.plan.model.graph
         end = FIXED[WIDE if self.wishes.keep_io else HALF]
-        for value in graph.inputs:
-            self.producer[value] = end
+        for value in filter(is_wide, graph.inputs):
+            # A weight that callers may replace, though hardly ever do, is no reason for a cast.
+            self.producer[value] = self.problem.site() if isinstance(value, Constant) else end
         for index in range(len(graph.outputs)):
             self.reader[graph, index] = end
         for inner in self.plan.graphs:
-            for constant in inner.constants:
+            for constant in filter(is_wide, inner.constants):
                 if constant not in self.producer:
                     self.producer[constant] = self.problem.site()
 
     # -- edges -----------------------------------------------------------------------------------------------------
-
-    def _values(self) -> list[Value]:
-        return [value for value in self.producer if is_wide(value)]
 
     def _edge(self, value: Value) -> None:
         readers = [self.reader.setdefault(use, FIXED[WIDE]) for use in value.uses]

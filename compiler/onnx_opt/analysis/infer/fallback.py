@@ -6,10 +6,11 @@ node, so it becomes a symbol of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import TypeProto, numpy_helper, shape_inference
+from onnx import TypeProto, defs, numpy_helper, shape_inference
 
 from onnx_opt import schemas
 from onnx_opt.analysis.infer.registry import NodeView
@@ -17,6 +18,7 @@ from onnx_opt.analysis.merge import without_dims
 from onnx_opt.types import TensorType, Type, from_proto, to_proto
 
 _MAX_CONSTANT = 1024
+VARIADIC = defs.OpSchema.FormalParameterOption.Variadic
 
 
 def infer(n: NodeView) -> list[Type | None] | None:
@@ -45,6 +47,30 @@ def infer(n: NodeView) -> list[Type | None] | None:
     except Exception:  # onnx has errors of its own for malformed nodes
         return None
     return [_restored(n, from_proto(found[v.name]), names) if v.name in found else None for v in node.outputs]
+
+
+def bound_elem_type(n: NodeView, index: int) -> int:
+    """The element type that the schema gives a result because an operand of known type is tied to it; 0 where none is.
+
+    For results of which the shape function says nothing: it may have found no rank, or speak of the first one only.
+    """
+    node = n.node
+    schema = schemas.schema(node.op, node.domain, node.version)
+    if schema is None or node.bodies:
+        return 0
+    tied = _parameter(schema.outputs, index)
+    for position in range(len(node.inputs)):
+        if tied and _parameter(schema.inputs, position) == tied and n.elem(position):
+            return n.elem(position)
+    return 0
+
+
+def _parameter(parameters: Sequence[Any], index: int) -> str:
+    """The name of the type of an operand or result; '' where it is of a type of its own."""
+    if not parameters or (index >= len(parameters) and parameters[-1].option != VARIADIC):
+        return ""
+    parameter = parameters[min(index, len(parameters) - 1)]
+    return parameter.type_str if parameter.is_homogeneous else ""
 
 
 def _constants(n: NodeView) -> dict[str, Any]:
