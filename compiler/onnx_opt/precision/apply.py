@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Model, Node, Value
 
 RULE = "lower"
+CAST_OPSET = 13
+"""The operator set that is imported for the Casts where the model imports none: all that take BF16 serve."""
 CONSTANT_FLOATS = ("value_float", "value_floats")
 
 
@@ -164,6 +166,7 @@ class Rewriter:
         """A Cast of `source` where `value` is computed."""
         graph, producer = value.graph, value.producer
         assert graph is not None
+        self.model.require_opset("", CAST_OPSET)
         origin = Origin.merge(RULE, [producer.origin if producer is not None else Origin.of_node(value.name)])
         node = graph.make_node("Cast", [source], {"to": elem_type}, name=f"{value.name}_cast", origin=origin)
         place = producer.next if producer is not None else self._heads.setdefault(graph, graph.head)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from onnx import TensorProto, defs
 
 from onnx_opt import schemas, traits
+from onnx_opt.target import PORTABLE, Target
 from onnx_opt.types import TensorType, Type
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Node, Value
-    from onnx_opt.target import Target
 
 PRECISION, LACKS_HALF = "precision", "lacks_half"
 traits.define(PRECISION, "how the operator behaves when FP32 becomes half precision (a Policy)")
@@ -134,6 +134,8 @@ class Group:
 
     operands: list[int] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    """What the signature calls the type ('' for one that is fixed); several where the row ties them."""
     problem: str = ""
 
 
@@ -158,32 +160,30 @@ def groups_of(node: Node, elem_type: int, target: Target) -> list[Group]:
     for index, value in enumerate(node.inputs):
         if value.name:
             name = known.operand(index) if known is not None and index not in row.stays else ""
-            _place(groups, _tied(known, row, name), value, index, is_result=False)
+            _place(groups, row, name, value, index, is_result=False)
     for index, value in enumerate(node.outputs):
         if value.name:
             name = known.result(index) if known is not None and index not in row.stays_results else ""
-            _place(groups, _tied(known, row, name), value, index, is_result=True)
+            _place(groups, row, name, value, index, is_result=True)
     found = [group for group in groups.values() if group.operands or group.results]
     if not found:
         return []
     problem = _problem(node, known, elem_type, target)
-    for name, group in groups.items():
-        lacks = known is None or name not in known.allowed
+    for group in found:
+        lacks = known is None or not group.names <= known.allowed
         group.problem = problem or group.problem or (_lacking(node, elem_type) if lacks else "")
     return found
 
 
-def _tied(known: Signature | None, row: Policy, name: str) -> str:
-    return known.operand(0) if known is not None and row.tied and name else name
-
-
-def _place(groups: dict[str, Group], name: str, value: Value, index: int, is_result: bool) -> None:
+def _place(groups: dict[str, Group], row: Policy, name: str, value: Value, index: int, is_result: bool) -> None:
     kind = type_of(value)
+    key = "tied" if name and row.tied else name
     if _is_wide(kind):
-        group = groups.setdefault(name, Group())
+        group = groups.setdefault(key, Group())
+        group.names.add(name)
         (group.results if is_result else group.operands).append(index)
     elif name and (kind is None or (isinstance(kind, TensorType) and not kind.elem_type)):
-        groups.setdefault(name, Group()).problem = f"the type of '{value.name}' is unknown"
+        groups.setdefault(key, Group()).problem = f"the type of '{value.name}' is unknown"
 
 
 def _problem(node: Node, known: Signature | None, elem_type: int, target: Target) -> str:
@@ -198,13 +198,22 @@ def _problem(node: Node, known: Signature | None, elem_type: int, target: Target
         return f"nothing is known of the types of {called}"
     if policy_of(node).types and elem_type != FLOAT16:
         return f"nothing is known of {called} in {TYPE_NAMES[elem_type]}"
-    if (target.name, elem_type) in traits.ask(node.domain, node.op, LACKS_HALF, frozenset()):
-        return f"{target.name} has no {node.op} in {TYPE_NAMES[elem_type]}"
+    if lacking := _targets_without(node, elem_type, target):
+        return f"{lacking} has no {node.op} in {TYPE_NAMES[elem_type]}"
     if TYPE_NAMES[elem_type] not in target.dtypes:
         return f"{target.name} has no {TYPE_NAMES[elem_type]}"
     if any(_holds_wide(type_of(value)) for value in (*node.inputs, *node.outputs) if value.name):
         return "sequences, optionals and sparse tensors keep their type"
     return ""
+
+
+def _targets_without(node: Node, elem_type: int, target: Target) -> str:
+    """The target, if it lacks the operator in that type; a portable model is for all targets."""
+    lacking: frozenset[tuple[str, int]] = traits.ask(node.domain, node.op, LACKS_HALF, frozenset())
+    found = sorted(name for name, lacks in lacking if lacks == elem_type)
+    if target.name == PORTABLE.name:
+        return ", ".join(found)
+    return target.name if target.name in found else ""
 
 
 def _holds_wide(kind: Type | None) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnx_opt.ir.origin import Origin
-from onnx_opt.precision.apply import RULE, Rewriter
-from onnx_opt.precision.constraints import Group
+from onnx_opt.precision.apply import CAST_OPSET, RULE, Rewriter
+from onnx_opt.precision.constraints import TYPE_NAMES, Group, signature
 from onnx_opt.precision.problem import HALF, Forms, Plan, Wishes, is_constant, main_group
 from onnx_opt.precision.quantized import quantized_nodes
 from onnx_opt.precision.rounding import Rounding
@@ -59,6 +59,8 @@ def lower(
     plan, constants = Plan(model, elem_type, context.target), Constants(elem_type)
     kept = {**reasons(plan, constants), **(keep or {})}
     quantized = quantized_nodes(plan)
+    if problem := _cannot_cast(plan):
+        kept, keep_io = dict.fromkeys(plan.groups, problem), True
     admitted = [node for node in plan.computing() if node not in kept and node not in quantized]
     for node in admitted:
         if context.admit(RULE, node):
@@ -75,6 +77,15 @@ def lower(
     for node, reason in done.kept.items():
         context.declined(RULE, node, reason)
     return done
+
+
+def _cannot_cast(plan: Plan) -> str:
+    """Why the model can't hold the half type at all."""
+    version = plan.model.opsets.get("", CAST_OPSET)
+    cast = signature("Cast", "", version, plan.elem_type)
+    if cast is not None and cast.allowed:
+        return ""
+    return f"operator set {version} has no {TYPE_NAMES[plan.elem_type]}: raise it to {CAST_OPSET}"
 
 
 def _explain(

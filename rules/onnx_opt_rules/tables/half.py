@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx_opt.precision.constraints import BFLOAT16, FLOAT16, LACKS_HALF, PRECISION, Policy
 from onnx_opt.traits import declare
+from onnx_opt_rules.tables.purity import MACHINE_LEARNING
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Node
@@ -33,9 +34,10 @@ WINDOW = Policy(moves=True, attribute="output_datatype")
 ROWS: dict[str, Policy] = {
     "Abs ArgMax ArgMin CenterCropPad Compress Concat DepthToSpace Dropout Equal Expand Flatten Gather": MOVES,
     "GatherElements GatherND GlobalMaxPool Greater GreaterOrEqual Hardmax Identity IsInf IsNaN Less LessOrEqual": MOVES,
-    "Max MaxPool MaxRoiPool MaxUnpool Min Neg NonZero OneHot Pad ReduceMax ReduceMin Relu Reshape": MOVES,
+    "Max MaxPool MaxRoiPool MaxUnpool Min Neg NonZero Pad ReduceMax ReduceMin Relu Reshape": MOVES,
     "ReverseSequence Scatter Shape Sign Size Slice SpaceToDepth Split Squeeze Tile TopK Transpose Trilu": MOVES,
     "Unique Unsqueeze Where": MOVES,
+    "OneHot": Policy(moves=True, stays=(0, 1)),
     "ScatterElements ScatterND": Policy(moves=_replaces),
     "Clip": Policy(moves=True, saturates=(1, 2)),
     "Resize": Policy(moves=_repeats, stays=(1,), exact=(1, 2)),
@@ -51,7 +53,9 @@ ROWS: dict[str, Policy] = {
     "QuantizeLinear": MOVES,
     # all operands change together: runtimes have no kernel, or many small ones, for mixed types
     "BatchNormalization": Policy(tied=True),
-    "Attention GridSample Pow": Policy(tied=True),
+    "Attention GridSample OptionalGetElement Pow RMSNormalization": Policy(tied=True),
+    # what the bits mean depends on the type
+    "BitCast": Policy(types=". -> ."),
     # statistics are computed and given in FP32 (`stash_type`)
     "LayerNormalization": Policy(stays_results=(1, 2)),
     # what must not be rounded
@@ -124,12 +128,15 @@ for _ops, _types in MICROSOFT.items():
     declare("com.microsoft", _ops, **{PRECISION: Policy(types=_types)})
 for _ops, _types in MICROSOFT_MOVES.items():
     declare("com.microsoft", _ops, **{PRECISION: Policy(types=_types, moves=True)})
+# Their attributes hold thresholds and weights in the type of the operand.
+declare("ai.onnx.ml", MACHINE_LEARNING, **{PRECISION: Policy(types=". -> .")})
 # ONNX Runtime keeps it in the standard domain.
 declare("", "SimplifiedLayerNormalization", **{PRECISION: Policy(types="T T -> T .")})
 
 # -- what targets lack -------------------------------------------------------------------------------------------------
 
 LACKING: dict[tuple[str, int], str] = {
+    ("ort-cpu", FLOAT16): "EyeLike MelWeightMatrix",
     ("tensorrt", FLOAT16): "Range",
     ("tensorrt", BFLOAT16): "ConvTranspose",
 }
