@@ -54,6 +54,8 @@ class Pass:
     # The user asks this pass for another model, as where custom operators are stripped; when such passes come first,
     # the rest of the pipeline is proven against what they leave.
     redefines: ClassVar[bool] = False
+    # The type ("float16", "bfloat16") that FP32 becomes: the result is then held to the tolerance of that type.
+    lowers_to: ClassVar[str] = ""
 
     def run(self, graph: Graph, context: PassContext) -> None:
         """Transform `graph` in place; an exception undoes everything this run did."""

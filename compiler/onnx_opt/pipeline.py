@@ -103,6 +103,12 @@ class Pipeline:
         """Does every pass leave every result as it was to the bit?"""
         return all(p.exact for p in self.passes())
 
+    @property
+    def lowers_to(self) -> str:
+        """The coarsest type that a pass lowers FP32 to; '' where none does."""
+        found = {p.lowers_to for p in self.passes()}
+        return next((name for name in ("bfloat16", "float16") if name in found), "")
+
     def run(self, graph: Graph, context: PassContext, instruments: Sequence[Instrument] = ()) -> None:
         """Run every pass on `graph` in place. Raises PassError where one fails, and takes back what that one did."""
         from onnx_opt.ir import gc_paused

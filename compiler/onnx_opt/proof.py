@@ -83,11 +83,18 @@ class Prover:
     exact: bool
     scratch: Path
     inner: int = 0
+    lowered: str = ""
 
     def judge(self, candidate: Source, quick: bool = False) -> Verdict:
         """What is known of a candidate; `quick` stops at the first thing that is wrong."""
         return prove(
-            self.reference, candidate, tolerance=self.tolerance, exact=self.exact, quick=quick, inner=self.inner
+            self.reference,
+            candidate,
+            tolerance=self.tolerance,
+            exact=self.exact,
+            quick=quick,
+            inner=self.inner,
+            lowered=self.lowered,
         )
 
     def is_wrong(self, graph: Graph) -> bool:
@@ -173,8 +180,10 @@ class Search:
             origin = _source_of_input(compilation.source)
         reference = evidence.reference(origin, tell)
         pipeline = compilation.proven
-        inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) else 0
-        return Search(compilation, Prover(reference, evidence.tolerance, pipeline.exact, scratch, inner), tell)
+        lowered = pipeline.lowers_to
+        inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and not lowered else 0
+        prover = Prover(reference, evidence.tolerance, pipeline.exact, scratch, inner, lowered)
+        return Search(compilation, prover, tell)
 
     def examine(self, build: Build) -> Proof:
         """What is known of a build."""

@@ -18,6 +18,7 @@ class Bf16(Pass):
 
     name: ClassVar[str] = "bf16"
     stage: ClassVar[str] = "precision"
+    lowers_to: ClassVar[str] = "bfloat16"
     keep_io: bool = option(True, help=IO_HELP)
     block: tuple[str, ...] = option((), metavar="PATTERN", help=BLOCK_HELP)
     allow: tuple[str, ...] = option((), metavar="PATTERN", help=ALLOW_HELP.format(name="bf16"))

@@ -21,6 +21,7 @@ class Fp16(Pass):
 
     name: ClassVar[str] = "fp16"
     stage: ClassVar[str] = "precision"
+    lowers_to: ClassVar[str] = "float16"
     keep_io: bool = option(True, help=IO_HELP)
     block: tuple[str, ...] = option((), metavar="PATTERN", help=BLOCK_HELP)
     allow: tuple[str, ...] = option((), metavar="PATTERN", help=ALLOW_HELP.format(name="fp16"))

@@ -8,6 +8,7 @@ import numpy as np
 
 from onnx_opt.validate.collect import Record
 from onnx_opt.validate.compare import Difference, ToleranceLike, compare
+from onnx_opt.validate.lowered import fitted, restored
 from onnx_opt.validate.noise import explain, run_moved, shape_is_unstable
 from onnx_opt.validate.reference import Reference
 from onnx_opt.validate.run import Rejected, Session, Unreadable, Value
@@ -20,7 +21,8 @@ class Comparison:
     `refusal` whether the candidate refused a feed.
 
     The first `promised` outputs are the model's own; those behind are inner values, which a candidate may compute in
-    another type or shape. `quick` lets `run` return at the first difference.
+    another type or shape. `quick` lets `run` return at the first difference. `lowered` is the type that a candidate may
+    have in place of FP32.
     """
 
     reference: Reference
@@ -28,6 +30,7 @@ class Comparison:
     exact: bool
     quick: bool
     promised: int
+    lowered: str = ""
     feeds: int = 0
     refusal: str = ""
     outputs: list[OutputVerdict] = field(default_factory=list)
@@ -55,7 +58,8 @@ class Comparison:
             record = self.reference.records[number]
             self.reference.say(f"comparing on input {self.feeds + 1} of {len(self.reference.records)}")
             try:
-                outputs = session.run(record.feed)
+                outputs = session.run(fitted(record.feed, session.signature, self.lowered))
+                outputs = restored(outputs, record.outputs, self.lowered)
             except Rejected as error:
                 self.reference.suspect = number
                 self.refusal = (

@@ -13,6 +13,7 @@ from onnx_opt.validate.collect import Record
 from onnx_opt.validate.compare import ToleranceLike
 from onnx_opt.validate.comparison import Comparison
 from onnx_opt.validate.inner import with_inner_outputs
+from onnx_opt.validate.lowered import TOLERANCES, allowed_types, tolerance_for
 from onnx_opt.validate.reference import Progress, Reference
 from onnx_opt.validate.run import CannotLoad, Runtime, Session
 from onnx_opt.validate.signature import Signature, broken_promises
@@ -23,6 +24,8 @@ from onnx_opt.validate.verdict import Verdict, conclude
 from onnx_opt.validate.walk import operators
 
 _INNER_FEEDS = 2
+NO_KERNEL = "Could not find an implementation"
+"""What ONNX Runtime says of an operator that it knows, but not in the types of a node."""
 
 
 def prove(
@@ -41,6 +44,7 @@ def prove(
     removed: Mapping[str, int] | None = None,
     quick: bool = False,
     inner: int = 0,
+    lowered: str = "",
     progress: Progress | None = None,
 ) -> Verdict:
     """Compares `candidate` with `reference` in ONNX Runtime, its graph optimizations off.
@@ -51,7 +55,9 @@ def prove(
     `dims` fixes or bounds symbols, `shapes` fixes inputs. `removed` says which input replaces an operator that the
     candidate no longer has, where it is not the first. `quick` stops at the first failure, the likeliest feed first:
     for bisecting. `inner` also compares that many inner values which both models compute under the same name: errors
-    that hardly reach the outputs show there; it is for candidates whose rewrites keep the meaning of names.
+    that hardly reach the outputs show there; it is for candidates whose rewrites keep the meaning of names. `lowered`
+    is the type ("float16", "bfloat16") that a candidate computes in where the original has FP32: its interface may have
+    that type too, and FP32 outputs are held to the tolerance of that type (see `validate.lowered`).
 
     Raises `UsageError` for data that the original refuses, `MissingRuntimeError`, and `ModelError` for what is no model
     file; everything else is in the verdict.
@@ -70,7 +76,8 @@ def prove(
             progress=progress,
         )
     source = Source.of(candidate, folder or reference.source.external_folder)
-    trial = _Trial(reference, source, tolerance, exact, quick, inner, removed or {})
+    tolerance = tolerance_for(tolerance, lowered)
+    trial = _Trial(reference, source, tolerance, exact, quick, inner, removed or {}, lowered)
     verdict = trial.run()
     verdict.seconds = time.perf_counter() - started
     return verdict
@@ -87,6 +94,7 @@ class _Trial:
     quick: bool
     inner: int
     removed: Mapping[str, int]
+    lowered: str
 
     def run(self) -> Verdict:
         records = self.reference.records
@@ -102,6 +110,8 @@ class _Trial:
         try:
             return self._judge(self.reference, self.candidate)
         except CannotLoad as lack:
+            if self.lowered and NO_KERNEL in str(lack):
+                return Verdict("unproven", f"it computes in {self.lowered}: {lack}")
             return self._adapted(lack) if lack.is_lack else _does_not_load(lack)
 
     # -- models that ONNX Runtime does not run as they are -------------------------------------------------------------
@@ -165,10 +175,11 @@ class _Trial:
         return verdict
 
     def _compare(self, reference: Reference, candidate: Source, promised: int) -> Verdict:
-        comparison = Comparison(reference, self.tolerance, self.exact, self.quick, promised)
+        comparison = Comparison(reference, self.tolerance, self.exact, self.quick, promised, self.lowered)
         while comparison.goes_on:
             with Session(candidate, reference.runtime) as session:
                 ours, theirs = (_promised(s, promised) for s in (reference.signature, session.signature))
+                ours = allowed_types(ours, theirs, self.lowered)
                 if broken := broken_promises(ours, theirs, _fixed(reference)):
                     return Verdict("failed", f"the interface differs: {broken[0]}", notes=broken[1:])
                 comparison.run(session)
@@ -177,8 +188,15 @@ class _Trial:
         status, reason = conclude(comparison.outputs, comparison.feeds, promised)
         if comparison.refusal:
             status, reason = "failed", comparison.refusal
-        outputs, notes, sizes = comparison.outputs[:promised], _notes(reference.records), reference.tested_sizes()
+        outputs, notes, sizes = comparison.outputs[:promised], self._notes(reference.records), reference.tested_sizes()
         return Verdict(status, reason, outputs, notes, comparison.feeds, sizes)
+
+    def _notes(self, records: Sequence[Record]) -> list[str]:
+        notes = _notes(records)
+        if self.lowered and self.tolerance == tolerance_for(None, self.lowered):
+            held = TOLERANCES[self.lowered]
+            notes.append(f"held to the tolerance of {self.lowered}: rtol {held.rtol:g}, atol {held.atol:g}")
+        return notes
 
     def _look_inside(self, reference: Reference, candidate: Source, verdict: Verdict) -> None:
         """Turns a proof into a failure where values inside differ."""
