@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -98,6 +99,11 @@ def option(
 
 def options_of(cls: type) -> tuple[Option, ...]:
     """The options that the pass class `cls` declares, in order."""
+    return _options_of(cls)
+
+
+@cache
+def _options_of(cls: type) -> tuple[Option, ...]:
     fields = [f for f in dataclasses.fields(cls) if "onnx_opt" in f.metadata]
     hints = get_type_hints(cls) if any(f.metadata["onnx_opt"]["type"] is None for f in fields) else {}
     return tuple(_option(cls, field, hints) for field in fields)

@@ -112,10 +112,14 @@ class Pipeline:
     def run(self, graph: Graph, context: PassContext, instruments: Sequence[Instrument] = ()) -> None:
         """Run every pass on `graph` in place. Raises PassError where one fails, and takes back what that one did."""
         from onnx_opt.ir import gc_paused
+        from onnx_opt.ir.scopes import keep_names_apart
         from onnx_opt.running import Run
 
+        revision = graph.model.revision
         with gc_paused():
             Run(graph, context, instruments).run(self.items)
+            if graph.model.revision != revision:
+                keep_names_apart(graph.model)
 
 
 def compose(

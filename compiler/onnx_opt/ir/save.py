@@ -267,6 +267,8 @@ class _Writer:
         described = set()
         for span, value in graph.source_infos:
             described.add(value)
+            if isinstance(value, Constant) and value.source is None:
+                continue  # it became an initializer, which says more of itself
             if value is None or (not value.renamed and not value.redeclared and _exists(value)):
                 yield self.view[span.tag : span.end]
             elif _exists(value):

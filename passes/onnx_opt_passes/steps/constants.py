@@ -190,6 +190,8 @@ def _is_replaceable(node: Node, value: Value, array: np.ndarray) -> bool:
     if not value.is_graph_output:
         return True
     assert node.graph is not None
+    if "" not in node.graph.opsets:  # operators of other domains alone: there is no Constant
+        return False
     return node.op != "Constant" and (node.graph.opset >= ANY_CONSTANT or array.dtype in FIRST_CONSTANTS)
 
 

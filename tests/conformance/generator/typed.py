@@ -23,6 +23,8 @@ def strings(scope: Scope) -> Val:
             x = scope.node("Reshape", [x, ints(scope, [-1])])
         elif style == "Concat":
             x = scope.node("Concat", [x, constant(scope, x.shapes[0])], axis=0)
+        elif style == "Gather" and x.rank > 1:
+            raise Refused("ONNX Runtime gathers one string of each block")
         elif style == "Gather":
             x = scope.node("Gather", [x, ints(scope, [0])], axis=0)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, get_args, get_origin
 
 from generator.draw import Draw
@@ -46,7 +46,7 @@ class Way:
     @property
     def passes(self) -> Pipeline:
         """What runs."""
-        return Pipeline.preset(PRESETS[self.pipeline]) if self.pipeline in PRESETS else Pipeline.parse(self.pipeline)
+        return _passes(self.pipeline)
 
     @property
     def is_exact(self) -> bool:
@@ -57,6 +57,11 @@ class Way:
     def keeps_precision(self) -> bool:
         """Whether results may be compared at all: a pass that lowers the precision is held to less than that."""
         return all(each.stage != "precision" for each in self.passes.passes())
+
+
+@lru_cache(1000)
+def _passes(text: str) -> Pipeline:
+    return Pipeline.preset(PRESETS[text]) if text in PRESETS else Pipeline.parse(text)
 
 
 @cache
