@@ -165,9 +165,10 @@ class _Writer:
                 if constant.uses:
                     yield from _nest(fields.node, [_constant_node(constant).SerializeToString()])
         run_start = run_end = 0  # clean nodes that lie next to each other in the source are one piece
+        tag = wire.encode_tag(fields.node, 0)[0]
         for node in graph:
-            source = node.source
-            if source is not None and not node.dirty and not (node.bodies and self._external_active()):
+            source = self._clean_source(node)
+            if source is not None and self.view[source.tag] == tag:
                 if source.tag != run_end:
                     if run_end > run_start:
                         yield self.view[run_start:run_end]
@@ -177,9 +178,17 @@ class _Writer:
             if run_end > run_start:
                 yield self.view[run_start:run_end]
             run_start = run_end = 0
-            yield from _nest(fields.node, list(self._node(node)))
+            # What came from a body into a function stood in a field of another number there.
+            kept: list[Piece] = [] if source is None else [self.view[source.start : source.end]]
+            yield from _nest(fields.node, kept or list(self._node(node)))
         if run_end > run_start:
             yield self.view[run_start:run_end]
+
+    def _clean_source(self, node: Node) -> Span | None:
+        """Where the source has a node that nothing changed."""
+        if node.dirty or (node.bodies and self._external_active()):
+            return None
+        return node.source
 
     def _node(self, node: Node) -> Iterator[Piece]:
         """The fields of a changed node: those that still apply as they stand, the others anew."""

@@ -1,4 +1,5 @@
-"""Ways to make a model smaller. Each yields candidates; what is no valid model any more is for the caller to find out."""
+"""Ways to make a model smaller. Each yields candidates, as they are: `pruned` takes away what nothing reads any more, and
+what is no valid model is for the caller to find out."""
 
 from __future__ import annotations
 
@@ -88,31 +89,70 @@ def fewer_outputs(model: Model) -> Iterator[Model]:
         kept = [_copied(made.graph.output[i]) for i in keep]
         del made.graph.output[:]
         made.graph.output.extend(kept)
-        yield pruned(made)
+        yield made
+
+
+def without_node(model: Model) -> Iterator[Model]:
+    """Without nodes that nothing reads: half of them, then each."""
+    read = {name for node in model.graph.node for name in free_names(node)} | {v.name for v in model.graph.output}
+    unread = [index for index, node in enumerate(model.graph.node) if not read & set(node.output)]
+    half = len(unread) // 2
+    chosen = [unread, unread[:half], unread[half:]] if half else []
+    for indices in [*chosen, *([index] for index in reversed(unread))]:
+        made = copy_of(model)
+        for index in reversed(indices):
+            del made.graph.node[index]
+        yield made
+
+
+def without_declarations(model: Model) -> Iterator[Model]:
+    """Without inputs and initializers that nothing reads, and without what is said of values inside."""
+    read = {name for node in model.graph.node for name in free_names(node)} | {v.name for v in model.graph.output}
+    made = copy_of(model)
+    _keep(made.graph.initializer, lambda tensor: tensor.name in read)
+    _keep(made.graph.input, lambda value: value.name in read)
+    del made.graph.value_info[:]
+    yield made
 
 
 def cut(values: Sequence[Mapping[str, Any]]) -> Edit:
-    """A result of the main graph becomes an input, or an initializer."""
+    """A node of the main graph goes, and its results become inputs, or initializers: the last nodes first, in shares
+    that get smaller, so that a long prefix goes in few steps."""
 
     def edit(model: Model) -> Iterator[Model]:
-        produced = [
-            name for node in model.graph.node for name in node.output if isinstance(values[0].get(name), np.ndarray)
-        ]
-        outputs = {value.name for value in model.graph.output}
-        for name in reversed([name for name in produced if name not in outputs]):
-            array = values[0][name]
-            if array.dtype == object:
-                continue
-            for constant in (False, True):
-                made = _without_producer(model, name)
-                if constant:
-                    made.graph.initializer.append(numpy_helper.from_array(array, name))
-                else:
-                    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-                    made.graph.input.append(helper.make_tensor_value_info(name, kind, list(array.shape)))
-                yield pruned(made)
+        nodes = list(model.graph.node)
+        known = [index for index, node in enumerate(nodes) if _can_be_fed(node, values[0])]
+        share = len(known)
+        while share:
+            for start in range(0, len(known), share):
+                for constant in (False, True):
+                    yield _without_nodes(model, known[start : start + share], values[0], constant)
+            share //= 2
 
     return edit
+
+
+def _can_be_fed(node: onnx.NodeProto, values: Mapping[str, Any]) -> bool:
+    arrays = [values.get(name) for name in node.output if name]
+    return all(isinstance(array, np.ndarray) and array.dtype != object for array in arrays)
+
+
+def _without_nodes(model: Model, indices: Sequence[int], values: Mapping[str, Any], constant: bool) -> Model:
+    """Without these nodes; what others read of them, or the model returns, is given."""
+    made = copy_of(model)
+    gone = [made.graph.node[index] for index in indices]
+    results = [name for node in gone for name in node.output if name]
+    for index in reversed(indices):
+        del made.graph.node[index]
+    read = {name for node in made.graph.node for name in free_names(node)} | {v.name for v in made.graph.output}
+    for name in results:
+        array = values[name]
+        if name in read and constant:
+            made.graph.initializer.append(numpy_helper.from_array(array, name))
+        elif name in read:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            made.graph.input.append(helper.make_tensor_value_info(name, kind, list(array.shape)))
+    return made
 
 
 def earlier_output(values: Sequence[Mapping[str, Any]]) -> Edit:
@@ -129,18 +169,9 @@ def earlier_output(values: Sequence[Mapping[str, Any]]) -> Edit:
                 made = copy_of(model)
                 kind = helper.np_dtype_to_tensor_dtype(array.dtype)
                 made.graph.output[index].CopyFrom(helper.make_tensor_value_info(name, kind, [None] * array.ndim))
-                yield pruned(made)
+                yield made
 
     return edit
-
-
-def _without_producer(model: Model, name: str) -> Model:
-    made = copy_of(model)
-    for node in made.graph.node:
-        for index, output in enumerate(node.output):
-            if output == name:
-                node.output[index] = "" if len(node.output) > 1 else f"{name}_gone"
-    return made
 
 
 def bypass(model: Model) -> Iterator[Model]:
@@ -152,7 +183,7 @@ def bypass(model: Model) -> Iterator[Model]:
                 target = scopes(made)[place]
                 _redirect(target, made, node.output[0], operand)
                 del target.node[index]
-                yield pruned(made)
+                yield made
 
 
 def _redirect(scope: Any, model: Model, old: str, new: str) -> None:
@@ -188,7 +219,7 @@ def fewer_attributes(model: Model) -> Iterator[Model]:
                     operands[which] = ""
                     while operands and not operands[-1]:
                         del operands[-1]
-                    yield pruned(made)
+                    yield made
 
 
 def plainer(model: Model) -> Iterator[Model]:
@@ -197,7 +228,7 @@ def plainer(model: Model) -> Iterator[Model]:
         from onnx.inliner import inline_local_functions
 
         with suppress(Exception):  # not every call can be inlined
-            yield pruned(inline_local_functions(model))
+            yield inline_local_functions(model)
     made = copy_of(model)
     for scope in scopes(made):
         for node in scope.node:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
@@ -286,16 +287,20 @@ def _unsigned(value: Any) -> Any:
 
 def _without_overflow(before: Any, after: Any) -> tuple[Any, Any]:
     """Where the original overflows, weights of another magnitude do so at other elements, and a zero that is divided by
-    may have the other sign. What is finite in both stays to be compared."""
+    may have the other sign. What is of ordinary size in both stays to be compared; Clip makes infinities huge."""
     arrays = isinstance(before, np.ndarray) and isinstance(after, np.ndarray)
     if not arrays or before.shape != after.shape or before.dtype != after.dtype or before.dtype.kind in "biuO":
         return before, after
-    finite = np.isfinite(before)
-    if finite.all():
+    ordinary = _is_ordinary(before)
+    if ordinary.all():
         return before, after
     zero = np.zeros((), before.dtype)
-    both = finite & np.isfinite(after)
+    both = ordinary & _is_ordinary(after)
     return np.where(both, before, zero), np.where(both, after, zero)
+
+
+def _is_ordinary(array: np.ndarray) -> Any:
+    return np.isfinite(array) & (np.abs(array) < np.asarray(ml_dtypes.finfo(array.dtype).max) / 2)
 
 
 def _form(value: Any) -> str:

@@ -14,10 +14,13 @@ from . import edits
 from .judge import Finding
 from .protos import Feed
 from .ways import Way, single_passes
-from .worker import Died, Failed, Worker
+from .worker import LIMIT, Died, Failed, Worker
 
-SECONDS = 90.0
+SECONDS = 120.0
 """How long one case may take to shrink."""
+HANG_SECONDS = 900.0
+HANG_LIMIT = 4.0
+"""Seconds after which a smaller model that never ends is given up: each that still hangs costs them."""
 
 
 @dataclass
@@ -38,16 +41,23 @@ def shrink(worker: Worker, model: bytes, feeds: Sequence[Feed], way: Way, findin
 class _Shrinker:
     def __init__(self, worker: Worker, case: Small):
         self.worker, self.best = worker, case
-        self.deadline = time.monotonic() + SECONDS
+        hangs = case.finding.kind == "hang"
+        self.deadline = time.monotonic() + (HANG_SECONDS if hangs else SECONDS)
+        self.limit = HANG_LIMIT if hangs else LIMIT
+        self.prunes = True
+        """Whether what nothing reads can go, always; it can't where the fault is in how the compiler treats that."""
 
     def run(self) -> Small:
         """Edit until nothing makes it smaller."""
         self._take_first(replace(self.best, feeds=[feed]) for feed in self.best.feeds)
         self._simplify_way()
-        self._edit(lambda model: iter([edits.pruned(model)]))
+        self.prunes = self._take_first([replace(self.best, model=edits.pruned(self.best.model))])
         before = -1
         while before != (before := self._size()) and time.monotonic() < self.deadline:
             self._edit(edits.fewer_outputs)
+            if not self.prunes:
+                self._edit(edits.without_node)
+                self._edit(edits.without_declarations)
             self._cut()
             for edit in (edits.bypass, edits.fewer_attributes, edits.plainer):
                 self._edit(edit)
@@ -66,7 +76,7 @@ class _Shrinker:
         names = {value.name for value in case.model.graph.input}
         feeds = [{name: value for name, value in feed.items() if name in names} for feed in case.feeds]
         try:
-            found = self.worker.call("try_model", case.model.SerializeToString(), feeds, case.way)
+            found = self.worker.call("try_model", case.model.SerializeToString(), feeds, case.way, limit=self.limit)
         except Died as death:
             kind = "hang" if death.hangs else "crash"
             if wanted.kind != kind or death.stage.partition(" ")[0] not in ("optimize", "run", "compare"):
@@ -96,9 +106,8 @@ class _Shrinker:
         """Apply an edit as often as it leaves a failing case that is not larger, or is simpler."""
         for _ in range(200):
             current = self.best.model.SerializeToString()
-            candidates = (
-                replace(self.best, model=made) for made in edit(self.best.model) if made.SerializeToString() != current
-            )
+            made = (edits.pruned(each) if self.prunes else each for each in edit(self.best.model))
+            candidates = (replace(self.best, model=each) for each in made if each.SerializeToString() != current)
             if not self._take_first(candidates):
                 return
 
@@ -111,10 +120,12 @@ class _Shrinker:
                 return
             feeds = [{**feed, **row} for feed, row in zip(self.best.feeds, values, strict=True)]
             model = self.best.model
+            made = chain(edits.earlier_output(values)(model), edits.cut(values)(model))
+            tidy = (edits.pruned(each) if self.prunes else each for each in made)
             smaller = (
-                replace(self.best, model=made, feeds=feeds)
-                for made in chain(edits.earlier_output(values)(model), edits.cut(values)(model))
-                if len(made.graph.node) < len(model.graph.node)
+                replace(self.best, model=each, feeds=feeds)
+                for each in tidy
+                if len(each.graph.node) < len(model.graph.node)
             )
             if not self._take_first(smaller):
                 return
