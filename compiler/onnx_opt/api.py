@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_opt import ir
 from onnx_opt.compilation import Build, Compilation, Input
-from onnx_opt.diagnostics import explain, original_node
+from onnx_opt.diagnostics import explain, explain_operator, is_operator, original_node
 from onnx_opt.instrument import Announce, Instrument, Timing
 from onnx_opt.interface import Dims, Shapes
 from onnx_opt.ir import Graph
@@ -79,11 +79,15 @@ class Result:
         return proto
 
     def explain(self, name: str) -> list[str]:
-        """What happened to the node called `name`, or that computes the value of that name, and why nothing more did.
+        """What happened to the node called `name`, or that computes the value of that name, and why nothing more did;
+        for the name of an operator, such as "Transpose", why each of those that are left is there.
 
-        Raises UsageError where the original has no such node.
+        Raises UsageError where the original has no such node or operator.
         """
-        return list(explain(self.journal, self.model, original_node(self.source.load(), name)))
+        source = self.source.load()
+        if is_operator(source, name):
+            return list(explain_operator(self.journal, self.model, name))
+        return list(explain(self.journal, self.model, original_node(source, name)))
 
 
 def optimize(

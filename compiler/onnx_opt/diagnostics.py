@@ -47,6 +47,22 @@ def _os_reason(error: OSError) -> str:
 # -- the story of one node ------------------------------------------------------------------------------------------
 
 
+def is_operator(graph: Graph, name: str) -> bool:
+    """Whether `name` is that of an operator which the model holds, and of no node or value."""
+    nodes = [node for scope in graph.model.all_graphs() for node in scope]
+    named = (named for node in nodes for named in (node.label(), *(value.name for value in node.outputs)))
+    return any(node.op == name for node in nodes) and name not in named
+
+
+def explain_operator(journal: Journal, optimized: Graph, op: str) -> Iterator[str]:
+    """Why each node of the operator `op` that is left in the result is there; a line for each reason."""
+    left = [node for scope in optimized.model.all_graphs() for node in scope if node.op == op]
+    yield f"{len(left)} left"
+    for node in left:
+        for decline in journal.declines_at(node.origin):
+            yield f"'{node.label()}': {decline.rule} ({decline.pass_name}) left it alone: {decline.reason}"
+
+
 def original_node(graph: Graph, name: str) -> str:
     """The label of the node that is called `name` or computes a value called so. UsageError where there is none."""
     labels: dict[str, str] = {}

@@ -94,8 +94,8 @@ class Journal:
 
     def declined(self, pass_name: str, rule: str, node: Node, reason: str) -> None:
         reasons = self._declines.setdefault(node.origin, {})
-        if len(reasons) < REASONS_PER_NODE:
-            reasons.setdefault((pass_name, rule), reason)
+        if (pass_name, rule) in reasons or len(reasons) < REASONS_PER_NODE:
+            reasons[pass_name, rule] = reason
 
     def declines(self) -> list[Decline]:
         """Every recorded refusal."""
@@ -113,6 +113,10 @@ class Journal:
         """The rewrites in which the original node had a part, in order."""
         concerned = _descendants(original, [r.origin for r in self.rewrites])
         return [r for r in self.rewrites if (original in r.nodes if r.origin is None else r.origin in concerned)]
+
+    def declines_at(self, origin: Origin) -> list[Decline]:
+        """Each rule that matched at the node of this origin, and why it left it alone the last time."""
+        return [Decline(*key, reason) for key, reason in self._declines.get(origin, {}).items()]
 
     def declines_of(self, original: str) -> list[Decline]:
         """Each rule that matched at the original node, or at what it became, and why it left it alone."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from onnx_opt import shapes, types
+from onnx_opt import types
 from onnx_opt.ir import Node, Value
 from onnx_opt.layout.perms import compose, inverse, is_identity, moves_nothing
 from onnx_opt.layout.views import shape_operand
-from onnx_opt.rewrite import anyof, const, known, op, opt, require, rest, rule
+from onnx_opt.rewrite import anyof, known, op, opt, require, rest, rule
 
 ANY_VERSION = 1 << 30
 NOT_A_SWAP = "the Transpose does not swap the last two dims alone"
@@ -97,36 +97,6 @@ def transposed_matrix_product(x: Value, y: Value, p: Any, left: Node | None) -> 
     return op.Gemm(x, y, transA=1) if left is not None else op.Gemm(x, y, transB=1)
 
 
-@rule(op.Transpose(op.MatMul(op.Transpose("a", perm="p"), op.Transpose("b", perm="q")), perm="r"))
-def product_of_transposed(a: Value, b: Value, p: Any, q: Any, r: Any) -> Any:
-    """(A' B')' = B A.
-
-    ONNX Runtime broadcasts an empty batch of the first operand only, and the operands change places.
-    """
-    left, right = (known(value.dims, "the rank of an operand is unknown") for value in (a, b))
-    require(len(left) == len(right), "the operands differ in rank")
-    for one, other in zip(left[:-2], right[:-2], strict=True):
-        positive = shapes.provably_positive(one) and shapes.provably_positive(other)
-        require(positive or shapes.equal(one, other), "the batch may be empty")
-    for perm, value in ((p, a), (q, b), (r, a)):
-        require_swap(perm, value)
-    return op.MatMul(b, a)
-
-
-@rule(op.Transpose(op.MatMul(op.Transpose("a", perm="p"), const("w")), perm="r"))
-def product_with_transposed_weights(a: Value, w: Any, p: Any, r: Any) -> Any:
-    """(A' W)' = W' A, with W transposed at rest.
-
-    ONNX Runtime does not broadcast the first operand to an empty batch.
-    """
-    require(w.ndim == 2, "the weights are no matrix")
-    batch = known(a.dims, "the rank of the operand is unknown")[:-2]
-    require(all(map(shapes.provably_positive, batch)), "the batch may be empty")
-    require_swap(p, a)
-    require_swap(r, a)
-    return op.MatMul(np.ascontiguousarray(w.T), a)
-
-
 # -- into Einsum and Shape ---------------------------------------------------------------------------------------------
 
 
@@ -191,8 +161,7 @@ def shape_of_transpose(x: Value, p: Any, root: Node) -> Any:
 MERGE = [merge_transposes]
 """What makes one Transpose of several. The layout pass counts on it."""
 ABSORB = [
-    transpose_into_gemm_a, transpose_into_gemm_b, transposed_matrix_product, product_of_transposed,
-    product_with_transposed_weights, transpose_into_einsum, transpose_of_einsum, einsum_to_transpose,
-    shape_of_transpose,
+    transpose_into_gemm_a, transpose_into_gemm_b, transposed_matrix_product, transpose_into_einsum,
+    transpose_of_einsum, einsum_to_transpose, shape_of_transpose,
 ]  # fmt: skip
 RULES = [*MERGE, *ABSORB, transpose_to_reshape]

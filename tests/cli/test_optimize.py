@@ -134,6 +134,17 @@ def test_explain_a_node_that_was_left_alone(tmp_path: Path) -> None:
     assert "unchanged" in outcome.out or "left it alone" in outcome.out
 
 
+def test_explain_an_operator(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[2, 3, 4] x) => (float[2, 4, 3] y, float[2, 3, 4] z)
+    { [there] y = Transpose<perm = [0, 2, 1]>(x) [up] u = Exp(y) [back] z = Transpose<perm = [0, 2, 1]>(u) }"""
+    outcome = run(write(tmp_path / "model.onnx", text), "--explain", "Transpose")
+    assert "operator 'Transpose':\n  1 left\n" in outcome.out
+    assert (
+        "'there': solve-layout (layout) left it alone: input 'x' gives another layout than graph output" in outcome.out
+    )
+
+
 def test_metadata_tells_where_nodes_come_from(convolution: Path, tmp_path: Path) -> None:
     assert run(convolution, "-o", tmp_path / "out.onnx", "--metadata").code == 0
     found = {entry.key: entry.value for entry in onnx.load(tmp_path / "out.onnx").metadata_props}

@@ -299,6 +299,29 @@ def test_transposes_go_into_gemm():
     )
 
 
+def widening(batch, width: int) -> onnx.ModelProto:
+    """A product that gives a row `width` features, which a convolution along the rows wants first."""
+    net = Net()
+    wide = net.op("Add", net.op("MatMul", net.input("x", [batch, 64, 4]), net.weights(4, width)), net.weights(width))
+    net.output(net.op("Conv", net.transpose(net.op("Relu", wide), [0, 2, 1]), net.weights(2, width, 3)))
+    return net.model()
+
+
+def test_factors_change_places_where_fewer_bytes_are_transposed_then():
+    result, _ = optimized(widening(2, 32))
+    assert kinds(result) == ["Transpose", "MatMul", "Add", "Relu", "Conv"]
+    weights = {tensor.name: list(tensor.dims) for tensor in result.graph.initializer}
+    assert weights[result.graph.node[1].input[0]] == [32, 4]
+    assert weights[result.graph.node[2].input[1]] == [32, 1]
+
+
+@pytest.mark.parametrize(("batch", "width"), [(2, 4), ("N", 32)], ids=["no gain", "a batch that may be empty"])
+def test_factors_stay_where_they_are(batch, width):
+    result, context = optimized(widening(batch, width))
+    assert kinds(result) == ["MatMul", "Add", "Relu", "Transpose", "Conv"]
+    assert batch == 2 or any("the batch may be empty" in reason for reason in context.journal.reasons())
+
+
 def test_products_of_transposed_operands():
     expect(
         """g (float[5,3,4] a) => (float[5,2,4] y) <float[3,2] w = {1, 2, 3, 4, 5, 6}> {

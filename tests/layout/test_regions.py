@@ -11,6 +11,9 @@ from onnx_opt.layout.choice import LEVELS, choose
 from onnx_opt.layout.problem import Problem
 from onnx_opt.layout.region import Region
 from onnx_opt.layout.weigh import Weights
+from onnx_opt.passes import PassContext
+from onnx_opt.pipeline import Pipeline
+from onnx_opt_passes.steps.regions import RULE
 
 NCHW, NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 CHANNELS = 4
@@ -89,6 +92,17 @@ def test_the_graph_costs_what_was_promised(seed):
     again, context = optimized(result)
     assert kinds(again) == kinds(result)
     assert not any(name == "layout" for name, _ in context.journal.by_rule()), "nothing is left to do"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_transpose_that_is_left_has_a_reason(seed):
+    context = PassContext()
+    graph = load(random_net(seed).model())
+    Pipeline.parse("layout,cleanup").run(graph, context)
+    for node in graph:
+        if node.op == "Transpose":
+            reasons = [decline.reason for decline in context.journal.declines_at(node.origin) if decline.rule == RULE]
+            assert any(" gives another layout than " in reason for reason in reasons), node.label()
 
 
 def test_the_same_bytes_each_time():

@@ -14,7 +14,7 @@ import click
 from onnx_opt import api
 from onnx_opt.cli import complain, params, show
 from onnx_opt.cli.progress import Progress
-from onnx_opt.diagnostics import explain, original_node
+from onnx_opt.diagnostics import explain, explain_operator, is_operator, original_node
 from onnx_opt.instrument import Instrument, PrintAfter, PrintAfterChange, check_pass_names
 from onnx_opt.ir import load
 from onnx_opt.pipeline import Pipeline
@@ -47,12 +47,15 @@ class Job:
         self._report(result)
         return 0
 
-    def _labels(self) -> dict[str, str]:
-        """The nodes to be explained, by the name that was asked for; a wrong name fails before any work is done."""
+    def _labels(self) -> dict[str, str | None]:
+        """The nodes to be explained, by the name that was asked for, None for the name of an operator; a wrong name
+        fails before any work is done."""
         if not self.given["explain"]:
             return {}
         graph = load(self.model)
-        return {name: original_node(graph, name) for name in self.given["explain"]}
+        return {
+            name: None if is_operator(graph, name) else original_node(graph, name) for name in self.given["explain"]
+        }
 
     def _optimize(self, progress: Progress) -> Result:
         given = self.given
@@ -108,8 +111,13 @@ class Job:
         for warning in result.report.warnings:
             complain(f"{self.model}: {warning}", kind="warning")
 
-    def _explain(self, result: Result, labels: dict[str, str]) -> None:
+    def _explain(self, result: Result, labels: dict[str, str | None]) -> None:
         for name, label in labels.items():
+            if label is None:
+                self.write(f"operator '{name}':")
+                for line in explain_operator(result.journal, result.model, name):
+                    self.write(f"  {line}")
+                continue
             alias = "" if name == label else f" (computes {name})"
             self.write(f"node '{label}'{alias}:")
             for line in explain(result.journal, result.model, label):

@@ -123,7 +123,7 @@ def _output_flags() -> list[Flag]:
         flag(["--report-json"], type=path, metavar="FILE", help="Write the report as JSON to a file."),
         flag(["--quiet", "-q"], is_flag=True, help="Write warnings and errors only."),
         flag(["--time-passes"], is_flag=True, help="Show the time that each pass took."),
-        flag(["--explain"], multiple=True, metavar="NODE", help="Tell what happened to a node, and why nothing more."),
+        flag(["--explain"], multiple=True, metavar="NODE|OPERATOR", help="Tell what happened to it, and why no more."),
         flag(["--print-after"], multiple=True, metavar="PASS", help="Print the graph after each run of a pass."),
         flag(["--print-after-change"], is_flag=True, help="Print the graph after each run that changed it."),
         flag(["--traceback"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),

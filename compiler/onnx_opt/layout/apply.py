@@ -35,6 +35,8 @@ class _Rewriter:
         self.forms = forms
         self.made: dict[Node, Node] = {}
         """Nodes in their old form -> in their new one."""
+        self.order: dict[Node, list[int]] = {}
+        """Nodes whose operands change places -> the old places."""
         self.stored: dict[tuple[Tensor, int], Value] = {}
         """The value that holds a tensor in a form."""
         self.operands = {
@@ -72,6 +74,9 @@ class _Rewriter:
             operands[index : index + 1] = [constant]
         for index, order in edit.picked.items():
             operands[index] = self._picked(node, operands[index], order, origin)
+        if edit.order is not None:
+            operands = [operands[index] for index in edit.order]
+            self.order[node] = edit.order
         results = max(index + 1 for index, value in enumerate(node.outputs) if value.name)
         new = self.graph.make_node(edit.op, operands, edit.attrs, node.domain, results, node.label(), origin)
         self.graph.insert(new, node)
@@ -103,7 +108,9 @@ class _Rewriter:
 
     def _rewire(self, site: Site) -> None:
         """Give the new node its operands in its new form."""
-        for index, tensor in self.operands[site].items():
+        order = self.order.get(site.node)
+        for old, tensor in self.operands[site].items():
+            index = old if order is None else order.index(old)
             self.graph.set_input(self.made[site.node], index, self._stored(tensor, self.forms[site]))
 
     def _replace_other_results(self, site: Site) -> None:

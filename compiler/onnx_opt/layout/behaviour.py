@@ -7,7 +7,7 @@ transposed by `perm`, how would its other tensors have to be stored (`place`), a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +74,8 @@ class Edit:
         """Operands that become other constants."""
         self.picked: dict[int, list[int]] = {}
         """Operands (1-D) that become a selection of their elements, computed when the model runs."""
-        self.unused: set[int] = set()
-        """Operands that fall away, from the end."""
+        self.order: list[int] | None = None
+        """The operands in their new order, where they change places."""
 
 
 class Behaviour:
@@ -94,6 +94,11 @@ class Behaviour:
     def prefers(self, node: Node, placed: Placed) -> bool | None:
         """Whether the node runs faster as `placed` (True) or as it is (False); None where it makes no difference."""
         return None
+
+    def repacks(self, node: Node, placed: Placed) -> Iterable[Value]:
+        """Constant operands that runtimes bring into order once, at load, for the node as it is, but in every run for
+        the node as `placed`."""
+        return ()
 
     def absorbs(self, node: Node, index: int, perm: Perm) -> bool:
         """Whether operand `index` may come transposed by `perm` at no cost, whatever the layout of the others."""
@@ -197,8 +202,14 @@ class Elementwise(Behaviour):
         for index, value in enumerate(node.inputs[:count]):
             array = value.constant
             if array is not None and array.size != 1:
-                wide = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
-                edit.arrays[index] = transposed(wide, perm)
+                wide = transposed(array.reshape((1,) * (len(perm) - array.ndim) + array.shape), perm)
+                edit.arrays[index] = _trimmed(wide) if placed.operands or placed.aligned else wide
+
+
+def _trimmed(array: np.ndarray) -> np.ndarray:
+    """Without leading dims of 1: runtimes know a bias by its rank."""
+    lead = next((axis for axis, dim in enumerate(array.shape) if dim != 1), array.ndim)
+    return array.reshape(array.shape[lead:])
 
 
 def behaviour_of(node: Node) -> Behaviour:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ That is the one in which the operator is fastest, or else that of what feeds it:
 biases and activations that a runtime, or another pass, fuses with the Conv or MatMul before them. What comes straight
 from an input is best in the layout of the convolutions it goes to.
 """
+
+LOOK_BACK = 100
+"""How many tensors a reason is looked for in."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ def _biases(site: Site, preferred: int, weights: Weights) -> tuple[Weight, Weigh
         size = weights.bytes_of(site.node.inputs[0])
         biases[site.form][0] += size * site.behaviour.moves(site.node)
         biases[1 - site.form][0] += size * site.behaviour.moves(site.node, site.placed)
+    for value in site.behaviour.repacks(site.node, site.placed):
+        biases[1 - site.form][0] += weights.bytes_of(value)
     for index, perm in site.placed.aligned.items():
         value = site.node.inputs[index]
         dims = (1,) * (len(perm) - len(value.dims or ())) + tuple(value.dims or ())
@@ -114,9 +120,10 @@ def _biases(site: Site, preferred: int, weights: Weights) -> tuple[Weight, Weigh
 
 
 def why_transposed(tensor: Tensor, region: Region, forms: dict[Site, int]) -> str:
-    """Why a tensor is needed in both forms under a choice: who gives it in one, and who wants the other."""
+    """Why a tensor is needed in both forms where the sites have `forms`: who gives it in one, and who wants the other."""
     source = tensor.root.producer
     giver = f"{source.op} '{source.label()}'" if source is not None else f"input '{tensor.root.name}'"
+    giver += _bound_behind(tensor, region)
     given = _form(tensor.producer, tensor.members[tensor.root], forms)
     for member, form in tensor.members.items():
         for user, _ in member.uses:
@@ -128,6 +135,22 @@ def why_transposed(tensor: Tensor, region: Region, forms: dict[Site, int]) -> st
                 reason = region.fixed.get(user, "the rest of its region is cheapest so")
                 return f"{giver} gives another layout than {user.op} '{user.label()}' wants: {reason}"
     return f"{giver} is read in another order of its dims"
+
+
+def _bound_behind(tensor: Tensor, region: Region) -> str:
+    """The first operator before a tensor that is bound to its layout, and why, in parentheses."""
+    queue, seen = deque([tensor]), {tensor}
+    while queue and len(seen) <= LOOK_BACK:
+        here = queue.popleft()
+        node = here.root.producer
+        if node is not None and node in region.fixed:
+            who = "" if here is tensor else f"like {node.op} '{node.label()}': "
+            return f" ({who}{region.fixed[node]})"
+        site = here.producer
+        before = [region.tensor_of[site.node.inputs[index]] for index in site.placed.operands] if site else []
+        queue.extend(each for each in before if each not in seen)
+        seen.update(before)
+    return ""
 
 
 def _form(site: Site | None, fixed: int, forms: dict[Site, int]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from onnx_opt import shapes
 from onnx_opt.layout.axes import Listed
 from onnx_opt.layout.behaviour import Behaviour, Edit, Placed, Prefer, Slot, need
-from onnx_opt.layout.perms import Perm, inverse, is_identity, permuted, restricted, transposed, widened
+from onnx_opt.layout.perms import Perm, inverse, is_identity, permuted, restricted, widened
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Node, Value
@@ -94,40 +94,6 @@ def _expanded(old: int, axis: int, extra: int) -> Sequence[int]:
     if old == axis:
         return range(axis, axis + extra)
     return (old if old < axis else old + extra - 1,)
-
-
-@dataclass(frozen=True)
-class Contracting(Behaviour):
-    """MatMul: rows and columns stay where they are, the axes of the batch may move. The factors are the operands
-    `left` and `right`; `lists` are operands that have at most one dim, as the scales of a quantized product."""
-
-    left: int = 0
-    right: int = 1
-    lists: tuple[int, ...] = ()
-
-    def place(self, node: Node, slot: Slot, perm: Perm, prefer: Prefer) -> Placed:
-        rank = len(perm)
-        need(rank >= 3 and node.outputs[0].rank == rank, f"{node.op} is bound to its last axes")
-        need(perm[-1] == rank - 1, f"{node.op} is bound to its last axis")
-        left, right = node.inputs[self.left], node.inputs[self.right]
-        need(left.rank == rank and left.constant is None, "the first operand has another rank")
-        for value in filter(None, map(node.input, self.lists)):
-            need(value.rank is not None and value.rank <= 1, "it is quantized by more than rows and columns")
-        placed = Placed(operands={self.left: perm}, results={0: perm})
-        if right.rank == 2:
-            need(slot.is_result or slot.index == self.left, "a matrix has no layout")
-            return placed
-        need(perm[-2] == rank - 2, f"{node.op} is bound to its last two axes")
-        need(right.rank == rank, "the second operand has another rank")
-        if right.constant is None:
-            placed.operands[self.right] = perm
-        need(slot.is_result or slot.index in placed.operands, "the operand has no layout")
-        return placed
-
-    def rebuild(self, node: Node, placed: Placed, edit: Edit) -> None:
-        array = node.inputs[self.right].constant
-        if array is not None and array.ndim > 2:
-            edit.arrays[self.right] = transposed(array, placed.operands[self.left])
 
 
 AXES = Listed("axes", 1)

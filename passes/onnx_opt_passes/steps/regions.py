@@ -70,13 +70,12 @@ def _has_convolution(region: Region) -> bool:
 
 def explain(graph: Graph, context: PassContext) -> None:
     """Record for every Transpose that is left why it is."""
-    weights = Weights(graph.model.graph.inputs)
     for inner in graph.model.all_graphs():
         for node in inner:
             if node.op == "Transpose" and not node.domain and perm_of(node) is None:
                 context.declined(RULE, node, "the rank of the operand is unknown")
         for region in regions(inner):
-            forms = choose(region, weights).forms
+            forms = {site: site.form for site in region.sites.values()}
             for tensor in region.tensors:
                 for node in tensor.transposes:
                     context.declined(RULE, node, why_transposed(tensor, region, forms))

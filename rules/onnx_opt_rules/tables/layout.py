@@ -14,7 +14,8 @@ import numpy as np
 from onnx_opt.layout.axes import Along, Listed, PerAxis
 from onnx_opt.layout.behaviour import TRAIT, Absorbing, Behaviour, Fixed
 from onnx_opt.layout.perms import Perm
-from onnx_opt.layout.views import Contracting, Gathering, Inserting, OneAxis, Reducing, View
+from onnx_opt.layout.products import Contracting
+from onnx_opt.layout.views import Gathering, Inserting, OneAxis, Reducing, View
 from onnx_opt.layout.windows import Windowed
 from onnx_opt.traits import declare
 
