@@ -7,8 +7,6 @@ result.save("model.opt.onnx")
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from onnx_opt import ir
 from onnx_opt.compilation import Build, Compilation, Input
 from onnx_opt.diagnostics import explain, explain_operator, is_operator, original_node
+from onnx_opt.files import ScratchFolder, atomic_file, put_in_place
 from onnx_opt.instrument import Announce, Instrument, Timing
 from onnx_opt.interface import Dims, Shapes
 from onnx_opt.ir import Graph
-from onnx_opt.ir.save import atomic_file
+from onnx_opt.ir.external import ExternalFile
 from onnx_opt.journal import Journal
 from onnx_opt.pipeline import DEFAULT_LEVEL, Pipeline
 from onnx_opt.report import Report, Stats, measure
@@ -54,18 +53,21 @@ class Result:
     def save(self, path: str | Path) -> None:
         """Write the model with its external data: files appear whole or not at all."""
         path = Path(path)
-        proven = self._proven if not self.report.after.external_bytes else None
-        if proven is not None and proven.data is not None:
-            with atomic_file(path) as file:
-                file.write(proven.data)
-        elif proven is not None and _can_move(proven.path, path.parent):
-            assert proven.path is not None
-            if path.exists():
-                shutil.copymode(path, proven.path)
-            os.replace(proven.path, path)
-        else:
-            ir.save(self.model, path)
+        self._write(path)
         self.report.after = self.report.after.of_size(path.stat().st_size)
+
+    def _write(self, path: Path) -> None:
+        proven = self._proven
+        moved_before = proven is not None and proven.path is not None and not proven.path.is_file()
+        if proven is None or self.report.after.external_bytes or moved_before:
+            ir.save(self.model, path)
+            return
+        ExternalFile(path, self.model.model).check()
+        if proven.path is not None:
+            put_in_place(proven.path, path)
+            return
+        with atomic_file(path) as file:
+            file.write(proven.data or b"")
 
     def to_bytes(self) -> bytes:
         """The model as bytes; external tensors stay references."""
@@ -173,10 +175,10 @@ class _Job:
 
     def search(self, evidence: Evidence, near: Path | None) -> Search:
         """What judges builds of this model."""
-        from onnx_opt.proof import Search, scratch_folder
+        from onnx_opt.proof import Search
 
-        self.scratch = scratch_folder(near)
-        return Search.for_(self.compilation, evidence, Path(self.scratch.name), self.tell)
+        self.scratch = ScratchFolder(near)
+        return Search.for_(self.compilation, evidence, self.scratch.path, self.tell)
 
     def prove(self, build: Build, search: Search, strict: bool, bisect: bool, reproducer: Path | None) -> Proof:
         """Hold the build against the original, and take back what is wrong."""
@@ -232,7 +234,3 @@ class _Job:
         start = perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + perf_counter() - start
-
-
-def _can_move(file: Path | None, folder: Path) -> bool:
-    return file is not None and file.is_file() and file.stat().st_dev == folder.stat().st_dev

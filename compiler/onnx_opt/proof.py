@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -266,8 +265,3 @@ def write_reproducer(folder: Path, compilation: Compilation, culprit: Culprit, f
 def judge_files(a: str, b: str, evidence: Evidence, exact: bool) -> Verdict:
     """How the results of two model files differ."""
     return prove(evidence.reference(Source.of(a)), Source.of(b), tolerance=evidence.tolerance, exact=exact)
-
-
-def scratch_folder(near: Path | None) -> tempfile.TemporaryDirectory[str]:
-    """A folder for large files, on the disk of the result where that is known."""
-    return tempfile.TemporaryDirectory(prefix=".onnx-opt-", dir=near, ignore_cleanup_errors=True)

@@ -126,7 +126,7 @@ class Job:
     def _report(self, result: Result) -> None:
         report = {"model": self.model, "output": str(self.output) if self.output else None, **result.report.to_dict()}
         if self.given["report_json"]:
-            from onnx_opt.ir.save import atomic_file
+            from onnx_opt.files import atomic_file
 
             with atomic_file(Path(self.given["report_json"])) as file:
                 file.write((json.dumps(report, indent=2) + "\n").encode())

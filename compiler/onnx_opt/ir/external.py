@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from onnx_opt import files
+from onnx_opt.errors import UsageError
 from onnx_opt.ir import tensors
+from onnx_opt.ir.tensors import Piece
 
 if TYPE_CHECKING:
     from onnx_opt.ir.model import Model
@@ -21,8 +25,8 @@ SMALLEST = 1024
 class ExternalFile:
     """Decides where each weight of a saved model goes, and writes the data file.
 
-    A model that is unchanged keeps its references, and the files they name are copied along when it moves to another
-    folder. A changed model with external data gets one `<name>.data` of its own; tensors are streamed into it.
+    A model that is unchanged and stays in its folder keeps its references. Any other with external data gets one
+    `<name>.data` of its own, into which tensors are streamed: no other name is written to, whatever the model says.
     """
 
     def __init__(self, path: Path, model: Model):
@@ -32,10 +36,11 @@ class ExternalFile:
         self.places: dict[Constant, tuple[int, int]] = {}
         self.size = 0
         graphs = list(model.all_graphs())
-        self._sources = [c for g in graphs for c in g.constants if c.source is not None and _is_external(c)]
-        self._changed = any(g.dirty for g in (model.graph, *model.functions))
+        sources = [c for g in graphs for c in g.constants if c.source is not None and _is_external(c)]
+        changed = any(g.dirty for g in (model.graph, *model.functions))
+        moved = model.path is not None and model.path.parent.resolve() != path.parent.resolve()
         self._spill = False
-        self.active = bool(self._sources) and self._changed
+        self.active = bool(sources) and (changed or moved)
 
     def spill_new(self) -> None:
         """Move every large weight out of the model, for it would be too large for one message."""
@@ -56,27 +61,76 @@ class ExternalFile:
         start, size = self.places[constant]
         return tensors.external_reference(constant.name, constant.elem_type, constant.dims, self.file_name, start, size)
 
-    def commit(self) -> None:
-        """Write the data file, or copy the ones that an unchanged model refers to."""
-        if not self.active:
-            self._copy_sources()
-            return
-        from onnx_opt.ir.save import atomic_file
-
-        with atomic_file(self.path.with_name(self.file_name)) as file:
-            for constant, (start, _) in self.places.items():
-                file.seek(start)
-                file.write(tensors.payload(constant.values, constant.elem_type))
-
-    def _copy_sources(self) -> None:
+    def check(self) -> None:
+        """Raise UsageError where writing would destroy what the loaded model refers to."""
+        if files.is_special(self.path) and self.active:
+            raise UsageError("external data needs a folder to lie in", path=self.path, remedy="write to a file")
         source = self.model.path
-        if source is None or source.parent.resolve() == self.path.parent.resolve():
+        if source is None:
             return
-        locations = [c.header.location["location"] for c in self._sources if c.header and c.header.location]
-        for location in dict.fromkeys(locations):
-            target = self.path.parent / location
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(tensors.resolve_external(source.parent, location), target)
+        held = set()
+        for location in self.model.external_locations():
+            entry = source.parent / location
+            held |= {_entry(entry), entry.resolve()}
+        if _entry(self.path) in held:
+            raise UsageError("it is the external data of the input", path=self.path, remedy="choose another name")
+        in_place = _entry(self.path) in (_entry(source), source.resolve())
+        if self.active and not in_place and _entry(self._data_path) in held:
+            what = f"its data file '{self.file_name}' is the external data of the input"
+            raise UsageError(what, path=self.path, remedy="choose another name")
+
+    def write(self, pieces: Callable[[], list[Piece]]) -> None:
+        """Write the data file and the model that refers to it, whose bytes `pieces` gives for the present `file_name`.
+
+        Whenever this is stopped, the model at `path` is whole with its data: the earlier one or the new one. For where
+        there is an earlier one, the data is first put under a name that the earlier one does not know.
+        """
+        data = self._data_path
+        with files.spare_file(data) as (file, spare):
+            try:
+                self._fill(file)
+                with files.locked_folder(data.parent):
+                    self._exchange(spare, data, pieces)
+            finally:
+                if not files.mentions(self.path, spare.name):
+                    spare.unlink(missing_ok=True)
+        files.remove_stale(data.parent, data)
+
+    def _exchange(self, spare: Path, data: Path, pieces: Callable[[], list[Piece]]) -> None:
+        if data.exists():
+            self._write_model(self._named(spare.name, pieces))
+            files.put_link_in_place(spare, data)
+            self._write_model(self._named(data.name, pieces))
+            return
+        os.replace(spare, data)
+        try:
+            self._write_model(pieces())
+        except BaseException:
+            data.unlink()
+            raise
+
+    @property
+    def _data_path(self) -> Path:
+        return self.path.with_name(self.file_name)
+
+    def _named(self, name: str, pieces: Callable[[], list[Piece]]) -> list[Piece]:
+        self.file_name = name
+        return pieces()
+
+    def _fill(self, file: IO[bytes]) -> None:
+        for constant, (start, _) in self.places.items():
+            file.seek(start)
+            file.write(tensors.payload(constant.values, constant.elem_type))
+        file.flush()
+
+    def _write_model(self, pieces: list[Piece]) -> None:
+        with files.atomic_file(self.path) as file:
+            file.writelines(pieces)
+
+
+def _entry(path: Path) -> Path:
+    """The place of a file in its folder, links in the folder's name followed: what a rename replaces."""
+    return path.parent.resolve() / path.name
 
 
 def _is_external(constant: Constant) -> bool:

@@ -371,6 +371,7 @@ class _GraphLoader:
     def _define(self, name: str, node: Node) -> Value:
         if not name:
             return Variable("")
+        _check_text(name)
         if name in self.local:
             return self._redefine(name, node)
         value = self.local[name] = Variable(name, graph=self.graph)
@@ -420,6 +421,7 @@ class _GraphLoader:
 
     def _resolve(self, name: str, seen: dict[str, Value]) -> Value:
         """The value that `name` stands for here. One that nothing defines is made and found by the check later."""
+        _check_text(name)
         scope: Graph | None = self.graph
         while scope is not None:
             values = seen if scope is self.graph else self.scopes[scope]
@@ -435,9 +437,9 @@ class _GraphLoader:
 
 def _check_text(*names: str) -> None:
     """Refuse names that are not UTF-8, which protobuf gives as bytes."""
-    if bytes in map(type, names):
-        for name in names:
-            wire.decode(name if isinstance(name, bytes) else b"")
+    for name in names:
+        if type(name) is bytes:
+            wire.decode(name)
 
 
 def _holds_graph(attribute: AttributeProto) -> bool:

@@ -191,6 +191,10 @@ class Model:
             return tensors.read_sparse(self.buffer, constant.source, header)
         return tensors.read_array(self.buffer, constant.source, header, self.external_file)
 
+    def external_locations(self) -> Iterator[str]:
+        """The files that initializers of the source refer to, as far as they were opened; checking opens all."""
+        return iter(self._external)
+
     def external_file(self, location: str) -> Buffer:
         """The mapped contents of an external data file. Raises ModelError where it is missing or out of bounds."""
         if location not in self._external:

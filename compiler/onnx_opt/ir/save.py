@@ -7,16 +7,13 @@ joined or copied in memory.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from onnx import NodeProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto
 
 from onnx_opt import types, wire
+from onnx_opt.files import atomic_file
 from onnx_opt.ir import attributes, tensors
 from onnx_opt.ir.external import ExternalFile
 from onnx_opt.ir.graph import Function, Graph
@@ -41,7 +38,8 @@ def save(graph: Graph, path: str | Path) -> None:
     """Write the model to `path`: the file appears whole or not at all, with its external data beside it.
 
     Weights that were external are written to `<name>.data`, and so are large new ones when the model would pass
-    protobuf's 2 GB. Raises OSError as the file system gives it.
+    protobuf's 2 GB. Raises UsageError where that would overwrite external data of the model that was loaded, and
+    OSError as the file system gives it.
     """
     path = Path(path)
     model = graph.model
@@ -51,40 +49,12 @@ def save(graph: Graph, path: str | Path) -> None:
         if not external.active and sum(map(len, pieces)) > PROTOBUF_LIMIT:
             external.spill_new()
             pieces = _Writer(model, external).model_pieces()
-        external.commit()
+        external.check()
+        if external.active:
+            external.write(lambda: _Writer(model, external).model_pieces())
+            return
         with atomic_file(path) as file:
             file.writelines(made(pieces))
-
-
-class atomic_file:
-    """A binary file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> IO[bytes]:
-        handle, self.temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".part")
-        self.file = os.fdopen(handle, "wb")
-        return self.file
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            self.file.close()
-            if kind is None:
-                os.chmod(self.temporary, _mode(self.path))
-                os.replace(self.temporary, self.path)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(self.temporary)
-
-
-def _mode(path: Path) -> int:
-    """The permissions of the file that is replaced, else those of any new file."""
-    with suppress(FileNotFoundError):
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 class _Writer:
