@@ -23,6 +23,7 @@ except ImportError:  # not on Windows: there, nothing that is open can be remove
     fcntl = None  # type: ignore[assignment]
 
 PREFIX = ".onnx-opt-"
+_CHUNK = 1 << 20
 _FILE, _FOLDER, _SPARE, _LOCK = ".part", ".scratch", ".spare", "lock"
 
 
@@ -73,24 +74,13 @@ def put_in_place(file: Path, path: Path) -> None:
         os.chmod(file, _mode(path))
         os.replace(file, path)
         return
+    copy(file, path)
+
+
+def copy(file: Path, path: Path) -> None:
+    """Put a copy of `file` at `path`."""
     with file.open("rb") as source, atomic_file(path) as target:
-        shutil.copyfileobj(source, target, 1 << 20)
-
-
-def put_link_in_place(file: Path, path: Path) -> None:
-    """Let `path` be another name of `file`, or a copy where the disk knows no links."""
-    link = path.with_name(f"{PREFIX}{os.urandom(8).hex()}.link")
-    try:
-        os.link(file, link)
-    except OSError:
-        with file.open("rb") as source, atomic_file(path) as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        return
-    try:
-        os.replace(link, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(link)
+        shutil.copyfileobj(source, target, _CHUNK)
 
 
 @contextmanager

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import pytest
 from onnx import parser
 
+from command import Outcome, run
 from onnx_opt import passes
-from onnx_opt.cli import main
+
+__all__ = ["Outcome", "install", "run", "write"]
 
 PLUGIN = Path(__file__).parent.parent / "plugin"
 
@@ -41,25 +40,6 @@ convolution (float[1, 2, 5, 5] x) => (float[1, 3, 5, 5] y)
   [act] y = Relu(n)
 }
 """
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of the command left."""
-
-    code: int
-    out: str
-    err: str
-
-    def fails(self, code: int, *words: str) -> None:
-        """It failed with one line on stderr that holds all of `words`."""
-        assert self.code == code, self
-        lines = [line for line in self.err.splitlines() if "warning:" not in line]
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("onnx-opt: error: ")
-        assert "internal error" not in lines[0]
-        for word in words:
-            assert word in lines[0], lines[0]
 
 
 @pytest.fixture
@@ -87,14 +67,6 @@ def write(path: Path, text: str) -> Path:
     """The model that ONNX text describes, as a file."""
     onnx.save(parser.parse_model(text), str(path))
     return path
-
-
-def run(*arguments: object) -> Outcome:
-    """Run the command in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([str(a) for a in arguments])
-    return Outcome(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

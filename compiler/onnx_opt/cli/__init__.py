@@ -6,21 +6,30 @@
     onnx-opt passes                     the installed passes
     onnx-opt verify-rules [NAME...]     rewrite rules on random models
 
-Exit codes: 0 done and proven (or said to be unproven), 1 failed, 2 bad usage or input, 3 rejected by the target.
+Exit codes: 0 done and proven (or said to be unproven), 1 failed, 2 bad usage or input, 3 rejected by the target,
+128 + N ended by signal N (130: Ctrl-C).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
 from onnx_opt.diagnostics import TRACEBACK_VARIABLE, exit_code, one_line
 from onnx_opt.errors import single_line
 
-INTERRUPTED = 130
+STOPPED = 128
+"""What a shell adds to the number of the signal that ended a command."""
+
+
+class Stopped(BaseException):
+    """A signal asks the process to end; what it was doing is undone on the way out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,12 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = command.main(given, prog_name="onnx-opt", standalone_mode=False)
+        with _stopped_by_signals():
+            result = command.main(given, prog_name="onnx-opt", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        return STOPPED + signal.SIGINT
+    except Stopped as stop:
+        return STOPPED + int(stop.args[0])
     except click.ClickException as error:
         complain(error.format_message())
         return 2
@@ -49,6 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         complain(one_line(error))
         return exit_code(error)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """The signals of build systems and closed terminals end the command as Ctrl-C does."""
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _stop(number: int, _: object) -> None:
+    raise Stopped(number)
 
 
 def complain(message: str, kind: str = "error") -> None:

@@ -99,7 +99,8 @@ class ExternalFile:
     def _exchange(self, spare: Path, data: Path, pieces: Callable[[], list[Piece]]) -> None:
         if data.exists():
             self._write_model(self._named(spare.name, pieces))
-            files.put_link_in_place(spare, data)
+            data.unlink()  # nothing refers to it any more
+            files.copy(spare, data)  # not a link: onnx reads no data that has two names
             self._write_model(self._named(data.name, pieces))
             return
         os.replace(spare, data)
