@@ -7,7 +7,7 @@ result.save("model.opt.onnx")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +24,8 @@ from onnx_opt.interface import Dims, Shapes
 from onnx_opt.ir import Graph
 from onnx_opt.ir.external import ExternalFile
 from onnx_opt.journal import Journal
-from onnx_opt.pipeline import DEFAULT_LEVEL, Pipeline
+from onnx_opt.liberties import read_liberties
+from onnx_opt.pipeline import DEFAULT_LEVEL, Pipeline, for_level
 from onnx_opt.report import Report, Stats, measure
 from onnx_opt.target import Target, find_target
 
@@ -108,6 +109,7 @@ def optimize(
     custom_ops: Sequence[str | Path] = (),
     dims: Dims | None = None,
     shapes: Shapes | None = None,
+    fast_math: bool | str | Iterable[str] = False,
     reproducer: str | Path | None = None,
     metadata: bool = False,
     jobs: int = 0,
@@ -124,6 +126,8 @@ def optimize(
     Rewrites that are found wrong are taken back; `strict` raises instead, and `bisect` raises an error that names the
     first of them.  `data` are inputs to compare on (a path, or feeds), `tolerance` is a number or a mapping from dtypes
     or output names to numbers, `samples` the most random inputs, `custom_ops` are libraries for ONNX Runtime.
+    `fast_math` are liberties that rules may take with floating-point numbers (`onnx_opt.liberties`), True for all;
+    where some are granted, the presets also run the passes that use them, and nothing is promised to the bit.
     `reproducer` is a folder for the models right before and after each wrong rewrite.  `metadata` writes each node's
     origin into the model.  `jobs` is the number of threads, 0 for one a core; the result is the same.
     `scratch` is where the files of large models go while they are proven; `progress` is called with (what is done,
@@ -131,9 +135,20 @@ def optimize(
 
     Raises ModelError, UsageError, PassError, TargetError, ValidationError and MissingRuntimeError.
     """
-    pipeline = Pipeline.preset(level) if passes is None else Pipeline.of(passes)
+    liberties = read_liberties(fast_math)
+    pipeline = for_level(level, liberties) if passes is None else Pipeline.of(passes)
     found = target if isinstance(target, Target) else find_target(target)
-    compilation = Compilation(Input.of(model), pipeline, found, dims or {}, shapes or {}, metadata, not strict, jobs)
+    compilation = Compilation(
+        Input.of(model),
+        pipeline,
+        found,
+        dims or {},
+        shapes or {},
+        metadata=metadata,
+        tolerant=not strict,
+        jobs=jobs,
+        liberties=liberties,
+    )
     job = _Job(compilation, progress or (lambda what, done, total: None))
     if not validate:
         return job.result(job.build(instruments))
@@ -212,6 +227,8 @@ class _Job:
             rewrites=build.journal.by_rule(),
             runs=self.timing.totals(),
             seconds=self.seconds,
+            granted=tuple(sorted(self.compilation.liberties)),
+            liberties=build.journal.liberties_taken(),
         )
         report.warnings += dict.fromkeys(build.journal.failures)
         if proof is not None:

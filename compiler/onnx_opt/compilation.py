@@ -105,6 +105,8 @@ class Compilation:
     """Leave out a pass that fails."""
     jobs: int = 0
     """Threads; 0 for as many as there are cores. The result does not depend on it."""
+    liberties: frozenset[str] = frozenset()
+    """What rules may do because the user grants it."""
 
     def original(self) -> Graph:
         """The model as it was given, checked, and with the sizes that were asked for."""
@@ -146,8 +148,9 @@ class Compilation:
         return Pipeline(tuple(dropwhile(_redefines, self.pipeline.items)))
 
     def _run(self, graph: Graph, pipeline: Pipeline, journal: Journal, instruments: Sequence[Instrument] = ()) -> Build:
+        context = PassContext(self.target, journal, tolerant=self.tolerant, jobs=self.jobs, liberties=self.liberties)
         try:
-            pipeline.run(graph, PassContext(self.target, journal, tolerant=self.tolerant, jobs=self.jobs), instruments)
+            pipeline.run(graph, context, instruments)
         except OnnxOptError as error:
             error.locate(self.source.path)
             raise

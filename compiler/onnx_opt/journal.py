@@ -40,6 +40,8 @@ class Rewrite:
     nodes: tuple[str, ...]
     origin: Origin | None
     outputs: tuple[str, ...]
+    liberties: tuple[str, ...] = ()
+    """What it could only do because the user granted it."""
 
     def origins(self) -> list[str]:
         """The nodes of the original model that were rewritten."""
@@ -87,10 +89,17 @@ class Journal:
         return True
 
     def applied(
-        self, pass_name: str, rule: str, nodes: Iterable[str], origin: Origin | None, outputs: Iterable[str]
+        self,
+        pass_name: str,
+        rule: str,
+        nodes: Iterable[str],
+        origin: Origin | None,
+        outputs: Iterable[str],
+        liberties: Iterable[str] = (),
     ) -> None:
         index = max(len(self.keys) - 1, 0)
-        self.rewrites.append(Rewrite(index, pass_name, rule, tuple(nodes), origin, tuple(outputs)))
+        taken = tuple(sorted(liberties))
+        self.rewrites.append(Rewrite(index, pass_name, rule, tuple(nodes), origin, tuple(outputs), taken))
 
     def declined(self, pass_name: str, rule: str, node: Node, reason: str) -> None:
         reasons = self._declines.setdefault(node.origin, {})
@@ -108,6 +117,10 @@ class Journal:
     def by_rule(self) -> Counter[tuple[str, str]]:
         """(pass, rule) -> number of rewrites."""
         return Counter((r.pass_name, r.rule) for r in self.rewrites)
+
+    def liberties_taken(self) -> Counter[tuple[str, str, str]]:
+        """(liberty, pass, rule) -> number of rewrites that needed it."""
+        return Counter((liberty, r.pass_name, r.rule) for r in self.rewrites for liberty in r.liberties)
 
     def rewrites_of(self, original: str) -> list[Rewrite]:
         """The rewrites in which the original node had a part, in order."""

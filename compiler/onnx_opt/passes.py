@@ -56,6 +56,8 @@ class Pass:
     redefines: ClassVar[bool] = False
     # The type ("float16", "bfloat16") that FP32 becomes: the result is then held to the tolerance of that type.
     lowers_to: ClassVar[str] = ""
+    # The pass has rules for liberties that the user grants (--fast-math): then it joins the preset.
+    wants_liberties: ClassVar[bool] = False
 
     def run(self, graph: Graph, context: PassContext) -> None:
         """Transform `graph` in place; an exception undoes everything this run did."""
@@ -83,6 +85,8 @@ class PassContext:
     jobs: int = 0
     """Threads for work that is the same in any order; 0 stands for as many as there are cores."""
     report_progress: Callable[[int, int], object] | None = None
+    liberties: frozenset[str] = frozenset()
+    """What the user grants to rules (`onnx_opt.liberties`): nothing by default."""
 
     def admit(self, rule: str, node: Node) -> bool:
         """May `rule` rewrite at `node`? False means skip it: that rewrite is wrong, or validation is looking for one.
@@ -93,10 +97,16 @@ class PassContext:
         return self.journal.admit(self.pass_name, rule, node)
 
     def applied(
-        self, rule: str, nodes: Iterable[str], origin: Origin | None = None, values: Iterable[str] = ()
+        self,
+        rule: str,
+        nodes: Iterable[str],
+        origin: Origin | None = None,
+        values: Iterable[str] = (),
+        liberties: Iterable[str] = (),
     ) -> None:
-        """Record a rewrite: the names of the nodes it replaced, where they came from, and the names of its results."""
-        self.journal.applied(self.pass_name, rule, nodes, origin, values)
+        """Record a rewrite: the names of the nodes it replaced, where they came from, the names of its results, and the
+        liberties that it took."""
+        self.journal.applied(self.pass_name, rule, nodes, origin, values, liberties)
 
     def declined(self, rule: str, node: Node, reason: str) -> None:
         """Record why `rule`, which matched at `node`, left it alone; `--explain` shows it."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_opt.errors import UsageError
 from onnx_opt.options import spell
-from onnx_opt.passes import STAGES, Pass, PassContext, find_pass, nearest
+from onnx_opt.passes import STAGES, Pass, PassContext, find_pass, nearest, registry
 from onnx_opt.pipeline_text import ItemText, OptionText, PipelineError, parse, write_item
 from onnx_opt.userfiles import as_pass, is_user_pass, load_user_pass, spelling_for, spelling_of
 
@@ -120,6 +120,16 @@ class Pipeline:
             Run(graph, context, instruments).run(self.items)
             if graph.model.revision != revision:
                 keep_names_apart(graph.model)
+
+
+def for_level(level: int, liberties: Collection[str] = ()) -> Pipeline:
+    """What ``-O{level}`` runs where these liberties are granted: passes that want some join it."""
+    return compose(level, liberal_passes() if level and liberties else ())
+
+
+def liberal_passes() -> list[Pass]:
+    """The installed passes that have rules for liberties."""
+    return [cls() for cls in registry().passes.values() if cls.wants_liberties]
 
 
 def compose(

@@ -181,7 +181,8 @@ class Search:
         pipeline = compilation.proven
         lowered = pipeline.lowers_to
         inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and not lowered else 0
-        prover = Prover(reference, evidence.tolerance, pipeline.exact, scratch, inner, lowered)
+        exact = pipeline.exact and not compilation.liberties
+        prover = Prover(reference, evidence.tolerance, exact, scratch, inner, lowered)
         return Search(compilation, prover, tell)
 
     def examine(self, build: Build) -> Proof:
@@ -257,6 +258,7 @@ def write_reproducer(folder: Path, compilation: Compilation, culprit: Culprit, f
         f"model: {compilation.source.name or 'in memory'}",
         f"pipeline: {compilation.pipeline}",
         f"target: {compilation.target.name}",
+        f"fast-math: {', '.join(sorted(compilation.liberties)) or 'nothing granted'}",
         "see: onnx-opt diff before.onnx after.onnx",
     ]
     (place / "fault.txt").write_text("\n".join(lines) + "\n")

@@ -167,6 +167,10 @@ class Report:
     proof: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time by phase: load, passes, save, validate."""
+    granted: tuple[str, ...] = ()
+    """The liberties that rules were allowed to take with floating-point numbers."""
+    liberties: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """(liberty, pass, rule) -> how many rewrites took it."""
 
     def add_verdict(self, verdict: Verdict, faults: list[Fault], warnings: list[str]) -> None:
         """Take in what validation found."""
@@ -189,6 +193,13 @@ class Report:
             "rewrites": [{"pass": p, "rule": r, "count": n} for (p, r), n in sorted(self.rewrites.items())],
             "passes": [asdict(run) for run in self.runs],
             "undone": [asdict(fault) for fault in self.faults],
+            "fast_math": {
+                "granted": list(self.granted),
+                "taken": [
+                    {"liberty": liberty, "pass": p, "rule": r, "count": n}
+                    for (liberty, p, r), n in sorted(self.liberties.items())
+                ],
+            },
             "warnings": list(self.warnings),
             "notes": list(self.notes),
             "validation": self.proof,

@@ -1,5 +1,6 @@
 """The passes that come with onnx-opt, one a file; `steps` holds what they are made of."""
 
+from onnx_opt_passes.algebra import Algebra
 from onnx_opt_passes.bf16 import Bf16
 from onnx_opt_passes.cleanup import Cleanup
 from onnx_opt_passes.fold import Fold
@@ -9,4 +10,4 @@ from onnx_opt_passes.layout import Layout
 from onnx_opt_passes.nchw_io import NchwIo
 from onnx_opt_passes.strip_custom_ops import StripCustomOps
 
-PASSES = [StripCustomOps, Fold, Cleanup, FuseConvBnRelu, Layout, NchwIo, Fp16, Bf16]
+PASSES = [StripCustomOps, Algebra, Fold, Cleanup, FuseConvBnRelu, Layout, NchwIo, Fp16, Bf16]

@@ -247,3 +247,19 @@ def test_a_model_may_be_called_like_a_command(tmp_path: Path, monkeypatch: pytes
     write(tmp_path / "inspect", NEGATIONS)
     assert run("optimize", "inspect", "-o", "out.onnx").code == 0
     assert run("./inspect", "-o", "out.onnx").code == 0
+
+
+def test_liberties_are_granted_and_reported(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[n] x) => (float[n] y) <float z = {0.0}> { p = Mul(x, z) y = Add(x, p) }"""
+    path = write(tmp_path / "zero.onnx", text)
+    assert "fast-math" not in run(path, "-o", tmp_path / "a.onnx").out
+    assert len(onnx.load(tmp_path / "a.onnx").graph.node) == 2
+    outcome = run(path, "-o", tmp_path / "b.onnx", "--fast-math")
+    assert outcome.code == 0 and "no-nans 1 times by absorbing-constant" in outcome.out
+    assert [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node] == ["Identity"]
+    some = run(path, "-o", tmp_path / "c.onnx", "--fast-math=no-nans,no-infs", "--explain", "p")
+    assert "it needs --fast-math=no-signed-zeros" in some.out
+    run(path, "--fast-math=no-nan").fails(2, "no liberty 'no-nan'", "no-nans")
+    (sub,) = [run(path, "--fast-math", "--no-algebra", "-o", tmp_path / "d.onnx")]
+    assert sub.code == 0 and len(onnx.load(tmp_path / "d.onnx").graph.node) == 2

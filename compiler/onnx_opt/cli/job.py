@@ -73,6 +73,7 @@ class Job:
             custom_ops=given["custom_ops"],
             dims=params.read_dims(given["dims"]),
             shapes=params.read_shapes(given["shapes"]),
+            fast_math=given["fast_math"] or False,
             reproducer=given["reproducer"],
             metadata=given["metadata"],
             jobs=given["jobs"],

@@ -12,6 +12,7 @@ import click
 from onnx_opt.cli import complain, flags, params
 from onnx_opt.cli.group import COMMANDS, version
 from onnx_opt.errors import UsageError
+from onnx_opt.liberties import LIBERTIES, read_liberties
 from onnx_opt.limits import memory_limit, time_limit
 from onnx_opt.passes import registry
 from onnx_opt.pipeline import DEFAULT_LEVEL, PRESETS, Pipeline
@@ -84,6 +85,7 @@ def _pipeline_flags() -> list[Flag]:
         click.Choice(list(TARGETS)),
     )
     whole = "The whole pipeline, as text: 'fold,repeat(cleanup,my.py:my_pass)'."
+    liberties = f"Grant rules liberties with floating point: all, or some of {', '.join(LIBERTIES)}."
     preset = f"Preset: 0 nothing, 1 exact, 2 up to rounding, 3 takes more time.  [{DEFAULT_LEVEL}]"
     return [
         flag(["-O", "level"], type=levels, metavar="LEVEL", help=preset),
@@ -91,6 +93,7 @@ def _pipeline_flags() -> list[Flag]:
         flag(["--target"], type=targets, metavar="NAME", default="portable", help=f"One of {', '.join(TARGETS)}."),
         flag(["--dim", "dims"], multiple=True, metavar="NAME=N[:M]", help="Fix or bound a symbolic dim."),
         flag(["--shape", "shapes"], multiple=True, metavar="INPUT=NxN..", help="Fix the shape of an input."),
+        flag(["--fast-math"], is_flag=False, flag_value="all", metavar="[LIST]", help=liberties),
         flag(["--list-passes"], **_shows(_list_passes), help="List the installed passes and the presets."),
     ]
 
@@ -154,7 +157,9 @@ def pipeline_for(ctx: click.Context, given: dict[str, Any]) -> Pipeline:
     request = flags.read_request(ctx.meta["onnx_opt.order"], given)
     if given["passes"] is None:
         level = given["level"]
-        return request.pipeline(DEFAULT_LEVEL if level is None else int(level))
+        return request.pipeline(
+            DEFAULT_LEVEL if level is None else int(level), read_liberties(given["fast_math"] or "")
+        )
     if request.flags:
         remedy = "write it into the text"
         raise UsageError(f"--passes replaces all of it, {request.flags[0]} included", remedy=remedy)

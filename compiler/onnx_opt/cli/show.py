@@ -24,6 +24,8 @@ def print_report(report: Report, with_times: bool) -> None:
     console.print(_figures(report.before, report.after))
     if report.rewrites:
         console.print(_rewrites(report))
+    if report.granted:
+        console.print(_liberties(report), markup=False)
     if with_times:
         console.print(_times(report))
     console.print(printable(_verdict(report)), markup=False)
@@ -78,6 +80,15 @@ def _rewrites(report: Report) -> Table:
     for (pass_name, rule), count in report.rewrites.most_common():
         table.add_row(Text(rule), Text(pass_name), str(count))
     return table
+
+
+def _liberties(report: Report) -> str:
+    """What was granted, and which rules made use of it how often."""
+    taken: dict[str, list[str]] = {liberty: [] for liberty in report.granted}
+    for (liberty, _, rule), count in sorted(report.liberties.items()):
+        taken[liberty].append(f"{count} times by {rule}")
+    lines = (f"{liberty} {', '.join(uses) or 'not taken'}" for liberty, uses in taken.items())
+    return f"fast-math: {'; '.join(lines)}"
 
 
 def _times(report: Report) -> Table:

@@ -109,6 +109,8 @@ def _show(outcomes: Sequence[Outcome], reports: Sequence[dict[str, Any]], seed: 
 
 
 def _table(reports: Sequence[dict[str, Any]]) -> Table:
+    from rich.markup import escape
+
     from onnx_opt.cli.show import new_table
 
     found = new_table("", *COLUMNS)
@@ -116,7 +118,7 @@ def _table(reports: Sequence[dict[str, Any]]) -> Table:
     for report in reports:
         misses = f"{report['near_misses_declined']} of {report['near_misses']}"
         counts = [f"{report['matched']} of {report['instances']}", misses, str(report["wrong"] or "")]
-        found.add_row(report["rule"], *counts, report["symbolic"]["status"], _reasons(report))
+        found.add_row(report["rule"], *counts, report["symbolic"]["status"], escape(_reasons(report)))
     return found
 
 

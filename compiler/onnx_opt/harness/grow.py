@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from onnx_opt import schemas
-from onnx_opt.harness.draw import Draw
+from onnx_opt.harness.draw import Draw, ordinary
 from onnx_opt.harness.samplers import sampler_of
-from onnx_opt.harness.site import NO_HINT, Recipe, Site, Wish
+from onnx_opt.harness.site import NO_HINT, Recipe, Site, Wish, allowed_types
 from onnx_opt.harness.sketch import Exhausted, Operand, Sketch, Unfit
 from onnx_opt.rewrite.pattern import AnyOf, Call, Head, Leaf, Result
 from onnx_opt.types import numpy_dtype
@@ -24,6 +24,8 @@ CONSTANT_CHANCE = {True: 0.5, False: 0.04}
 """How often an operand that may be anything is constant: a parameter, and what flows through the graph."""
 PASSED_ON_CHANCE = 0.1
 """How often such an operand is the result of a node instead of a graph input."""
+PLAIN, PLAIN_CHANCE = (0, 1, 2, -1, -0.0), 0.12
+"""Numbers that a constant may hold everywhere, and how often it does: what laws of arithmetic are about."""
 NODE_CHANCE = 0.15
 """How often a constant is the result of a Constant node."""
 
@@ -94,6 +96,8 @@ class Grower:
 
     def _constant(self, wish: Wish, name: str = "") -> Operand:
         array, hint = self._array(wish), self.recipe.get(name, NO_HINT)
+        if wish.filler is ordinary and self.draw.chance(PLAIN_CHANCE):
+            array = np.full_like(array, self.draw.pick(PLAIN if array.dtype.kind != "u" else PLAIN[:3]))
         if hint.number is not None:
             array = hint.fill(array.shape, array.dtype)
         return self.sketch.constant(array, as_node=self.draw.chance(NODE_CHANCE))
@@ -147,7 +151,15 @@ class Grower:
         heads = [head for head in call.heads if takes(head, call, self.sketch.version)]
         if not heads:
             raise Unfit(f"operator set {self.sketch.version} has no such {call.heads[0][1]}")
-        return heads
+        return [head for head in heads if self._takes_type(head)] or heads
+
+    def _takes_type(self, head: Head) -> bool:
+        """Whether the first operand may be of the type that the instance is about."""
+        domain, op = head
+        schema = schemas.schema(op, domain, self.sketch.version)
+        if schema is None or not schema.inputs:
+            return True
+        return self.elem_type in allowed_types(op, domain, self.sketch.version, schema.inputs[0].type_str)
 
     # -- taking back ---------------------------------------------------------------------------------------------------
 

@@ -60,7 +60,8 @@ class Instance:
     @property
     def features(self) -> list[str]:
         """What is special about it."""
-        dynamic = any(len({feed[name].shape for feed in self.feeds}) > 1 for name in self.feeds[0])
+        first, *others = self.feeds  # an input that has a default is not in every feed
+        dynamic = any(feed[name].shape != first[name].shape for feed in others for name in first.keys() & feed.keys())
         arrays = [array for feed in self.feeds for array in feed.values()]
         found = {
             "dynamic sizes": dynamic,

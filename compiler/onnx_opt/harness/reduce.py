@@ -136,7 +136,7 @@ def _with_fewer_nodes(case: _Case) -> Iterator[_Case]:
 def _with_smaller_dims(case: _Case) -> Iterator[_Case]:
     """One size less: of all axes that share a name, or that have the same number of elements, or of one alone."""
     groups: dict[object, list[tuple[str, int]]] = {}
-    for value in case.model.graph.input:
+    for value in _fed(case):
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if case.feed[value.name].shape[axis] > 1:
                 size = case.feed[value.name].shape[axis]
@@ -160,9 +160,14 @@ def _with_plain_numbers(case: _Case) -> Iterator[_Case]:
             yield other
 
 
+def _fed(case: _Case) -> list[onnx.ValueInfoProto]:
+    """The inputs that are fed: others have a default."""
+    return [value for value in case.model.graph.input if value.name in case.feed]
+
+
 def _declare(case: _Case) -> None:
     """Declare inputs with the sizes that are fed, but keep names of dims; nothing of outputs but their type."""
-    for value in case.model.graph.input:
+    for value in _fed(case):
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.HasField("dim_value"):
                 dim.dim_value = case.feed[value.name].shape[axis]

@@ -2,9 +2,10 @@
 
 from onnx_opt.rewrite.driver import apply_rules
 from onnx_opt.rewrite.pattern import anyof, const, domain, op, opt, rest
-from onnx_opt.rewrite.rule import NoMatch, Rule, decline, known, require, rule
+from onnx_opt.rewrite.rule import Granted, NoMatch, Rule, decline, known, require, rule
 
 __all__ = [
+    "Granted",
     "NoMatch",
     "Rule",
     "anyof",

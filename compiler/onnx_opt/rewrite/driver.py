@@ -15,7 +15,7 @@ from onnx_opt.ir import Graph, Node, Origin, Value, order
 from onnx_opt.passes import PassContext
 from onnx_opt.rewrite.build import Builder
 from onnx_opt.rewrite.pattern import Head, Match, match_node
-from onnx_opt.rewrite.rule import NoMatch, Rule
+from onnx_opt.rewrite.rule import Granted, NoMatch, Rule
 
 MATCHES_PER_RULE = 64
 """Ways to match one rule at one node that are tried; commutative operands multiply them."""
@@ -76,11 +76,12 @@ class Driver:
         """Apply a rule to one match. A decline keeps its reason; an edit that went wrong half-way is taken back."""
         try:
             _check_interior(each, node, match)
-            replacement = each.apply(match, root=node, graph=node.graph, target=self.context.target)
+            fast = Granted(self.context.liberties)
+            replacement = each.apply(match, root=node, graph=node.graph, target=self.context.target, fast=fast)
             if replacement is None or not self.context.admit(each.name, node):
                 return False
             with self.model.transaction():
-                self._replace(each, node, match, replacement)
+                self._replace(each, node, match, replacement, fast.taken)
         except NoMatch as reason:
             self.context.declined(each.name, node, str(reason))
             return False
@@ -96,7 +97,7 @@ class Driver:
             return False
         return True
 
-    def _replace(self, each: Rule, node: Node, match: Match, replacement: object) -> None:
+    def _replace(self, each: Rule, node: Node, match: Match, replacement: object, liberties: Iterable[str]) -> None:
         graph = node.graph
         assert graph is not None
         origin = Origin.merge(each.name, [matched.origin for matched in match.nodes])
@@ -117,7 +118,8 @@ class Driver:
         self.model.settle()
         self._enqueue(builder.made, touched, operands)
         names = [value.name for value in results if value.name]
-        self.context.applied(each.name, [matched.label() for matched in match.nodes], origin, names)
+        labels = [matched.label() for matched in match.nodes]
+        self.context.applied(each.name, labels, origin, names, liberties)
 
     def _enqueue(self, made: Iterable[Node], users: Iterable[Node], operands: Iterable[Value]) -> None:
         """What may match now: the new nodes, those that read their results, and the producers that lost a user."""

@@ -9,8 +9,8 @@ def merge_transposes(x, p, q):
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -19,8 +19,9 @@ from onnx_opt.rewrite.pattern import Head, Match, calls_of, names_in
 
 T = TypeVar("T")
 
-ALWAYS_BOUND = frozenset({"root", "graph", "target"})
-"""Parameters that every rule may ask for: the matched root node, its graph, and the target of the run."""
+ALWAYS_BOUND = frozenset({"root", "graph", "target", "fast"})
+"""Parameters that every rule may ask for: the matched root node, its graph, the target of the run, and the liberties
+that the user grants (`Granted`)."""
 
 
 class NoMatch(Exception):
@@ -43,6 +44,20 @@ def known(fact: T | None, why_not: str) -> T:
 def decline(why: str) -> NoReturn:
     """Decline with a reason."""
     raise NoMatch(why)
+
+
+@dataclass
+class Granted:
+    """The liberties that a rule may take (`onnx_opt.liberties`), and those that it did take for this rewrite."""
+
+    granted: frozenset[str] = frozenset()
+    taken: set[str] = field(default_factory=set)
+
+    def take(self, needs: Iterable[str]) -> None:
+        """Use these liberties; decline where one is not granted."""
+        missing = sorted(set(needs) - self.granted)
+        require(not missing, f"it needs --fast-math={','.join(missing)}")
+        self.taken.update(needs)
 
 
 @dataclass(frozen=True)
@@ -80,8 +95,8 @@ class Rule:
 def rule(
     pattern: Any, *, shared: bool = False, exact: bool = False, opsets: tuple[int, int] | None = None
 ) -> Callable[[Callable[..., Any]], Rule]:
-    """Make a rule of a function. Its parameters name what the pattern binds, or `root`, `graph` and `target`; the name
-    is the function's with hyphens. Raises TypeError for a parameter that nothing binds."""
+    """Make a rule of a function. Its parameters name what the pattern binds, or `root`, `graph`, `target` and `fast`;
+    the name is the function's with hyphens. Raises TypeError for a parameter that nothing binds."""
 
     def decorate(build: Callable[..., Any]) -> Rule:
         parameters = tuple(inspect.signature(build).parameters)

@@ -13,7 +13,7 @@ This is lazy, since it costs runs: only outputs that failed the plain comparison
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,15 +79,20 @@ def run_moved(reference: Reference, records: Sequence[int]) -> dict[int, list[li
         reference.noise_cache |= {number: [] for number in missing}
         for steps, session in _sessions(reference):
             for number in missing:
-                feed = {
-                    name: _moved_value(value, steps, np.random.default_rng([steps, number, i]))
-                    for i, (name, value) in enumerate(reference.records[number].feed.items())
-                }
+                feed = moved_feed(reference.records[number].feed, steps, number)
                 try:
                     reference.noise_cache[number].append(session.run(feed))
                 except Rejected:
                     continue  # an input that must be exact; the other trials have to do
     return {number: reference.noise_cache[number] for number in records}
+
+
+def moved_feed(feed: Mapping[str, Value], steps: int, number: int = 0) -> dict[str, Value]:
+    """Feed `number` with its floating-point elements at most `steps` units in the last place away."""
+    return {
+        name: _moved_value(value, steps, np.random.default_rng([steps, number, i]))
+        for i, (name, value) in enumerate(feed.items())
+    }
 
 
 def _sessions(reference: Reference) -> Iterator[tuple[int, Session]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto
 
+from onnx_opt.laws import is_everywhere, laws
 from onnx_opt.traits import ask, declare
 
 if TYPE_CHECKING:
@@ -46,17 +47,6 @@ def _keeps_dims(node: Node, index: int = 0) -> bool:
     return before is not None and before == after
 
 
-def _all(array: np.ndarray | None, scalar: Any) -> bool:
-    """Whether every element is `scalar`; of zeros, of that sign. The first element spares most scans of weights."""
-    if array is None or array.size == 0 or array.dtype.kind == "O":
-        return False
-    wanted = np.asarray(scalar).astype(array.dtype)
-    if array.flat[0] != wanted or not (array == wanted).all():
-        return False
-    is_float_zero = array.dtype.kind not in "biu" and wanted == 0
-    return not is_float_zero or bool((np.signbit(array.astype(np.float32)) == np.signbit(scalar)).all())
-
-
 def _ints(node: Node, operand: int, attribute: str) -> list[int] | None:
     """Integers that later operator sets take from an operand and earlier ones from an attribute; None if unknown."""
     if node.input(operand) is not None:
@@ -76,33 +66,25 @@ def _broadcast_keeps(dims: Dims | None, other: Dims | None) -> bool:
     return all(o == 1 or o == d for o, d in zip(reversed(other), reversed(dims), strict=False))
 
 
-def _other_is(scalar: Callable[[np.dtype], Any], *, left: bool = True) -> IdentityOf:
-    """x where the other operand is all `scalar`, a function of the dtype; `left`: that operand may be the first."""
-
-    def find(node: Node) -> int | None:
-        for kept, other in ((0, 1), (1, 0))[: 2 if left and node.version >= 7 else 1]:
-            array = _constant(node, other)
-            if array is None or array.dtype.kind == "O" or not _same_size(node, kept, array):
-                continue
-            if _all(array, scalar(array.dtype)):
-                return kept
-        return None
-
-    return find
+def _neutral_operand(node: Node) -> int | None:
+    """x where the other operand is a constant that a law says to be neutral, in every element."""
+    for kept, other in ((0, 1), (1, 0))[: 2 if node.version >= 7 else 1]:
+        array = _constant(node, other)
+        if array is None or array.dtype.kind == "O" or not _same_size(node, kept, array):
+            continue
+        value = node.inputs[kept]
+        if any(
+            not law.needs and law.holds_for(array, other)
+            for law in laws(node.domain, node.op, "neutral", value.elem_type)
+        ):
+            return kept
+    return None
 
 
 def _same_size(node: Node, kept: int, other: np.ndarray) -> bool:
     if node.version < 7:  # the second operand was stretched to the first, never the other way round
         return True
     return _broadcast_keeps(_dims(node.input(kept)), other.shape)
-
-
-def _neutral(of_float: float, of_int: int) -> Callable[[np.dtype], Any]:
-    return lambda dtype: of_int if dtype.kind in "biu" else of_float
-
-
-def _all_bits(dtype: np.dtype) -> Any:
-    return np.bitwise_not(np.zeros((), dtype))
 
 
 def _same_operands(node: Node) -> int | None:
@@ -112,11 +94,6 @@ def _same_operands(node: Node) -> int | None:
 def _or(*finders: IdentityOf) -> IdentityOf:
     """The first answer of several."""
     return lambda node: next((index for find in finders if (index := find(node)) is not None), None)
-
-
-def _power_of_one(node: Node) -> int | None:
-    """Of floats; powers of integers may be computed in floating point, which large ones do not survive."""
-    return None if _of_type(_INTEGERS)(node) else _other_is(_neutral(1.0, 1), left=False)(node)
 
 
 def _one_operand(node: Node) -> bool:
@@ -253,7 +230,7 @@ def _resizes_nothing(node: Node) -> bool:
         return False
     if node.attribute("antialias", 0) != 0 or node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
-    return _all(_constant(node, 1 if node.version < 11 else 2), 1.0) or _keeps_sizes(node)
+    return is_everywhere(_constant(node, 1 if node.version < 11 else 2), 1.0) or _keeps_sizes(node)
 
 
 def _keeps_sizes(node: Node) -> bool:
@@ -265,7 +242,7 @@ def _upsamples_nothing(node: Node) -> bool:
         return node.attribute("height_scale") == 1 and node.attribute("width_scale") == 1
     if node.version < 9:
         return all(scale == 1 for scale in node.attribute("scales", [0]))
-    return _all(_constant(node, 1), 1.0)
+    return is_everywhere(_constant(node, 1), 1.0)
 
 
 def _has(attribute: str, value: Any) -> Callable[[Node], bool]:
@@ -285,20 +262,20 @@ def _is_no_optional(node: Node) -> bool:
 
 NOOPS: dict[str, IdentityOf] = {
     "Abs": _when(_of_type(_UNSIGNED)),
-    "Add": _other_is(_neutral(-0.0, 0)),  # -0.0 + 0.0 is +0.0
-    "And": _or(_other_is(lambda dtype: True), _same_operands),
+    "Add": _neutral_operand,
+    "And": _or(_neutral_operand, _same_operands),
     "BitCast": _when(_same_type),
-    "BitShift": _other_is(_neutral(0, 0), left=False),
-    "BitwiseAnd": _or(_other_is(_all_bits), _same_operands),
-    "BitwiseOr": _or(_other_is(_neutral(0, 0)), _same_operands),
-    "BitwiseXor": _other_is(_neutral(0, 0)),
+    "BitShift": _neutral_operand,
+    "BitwiseAnd": _or(_neutral_operand, _same_operands),
+    "BitwiseOr": _or(_neutral_operand, _same_operands),
+    "BitwiseXor": _neutral_operand,
     "Cast": _when(_same_type),
     "CastLike": _when(_same_type_as_second),
     "CenterCropPad": _when(_keeps_dims),
     "Clip": _when(_clips_nothing),
     "Concat": _concatenates_one,
     "DepthToSpace": _when(_has("blocksize", 1)),
-    "Div": _other_is(_neutral(1.0, 1), left=False),
+    "Div": _neutral_operand,
     "Dropout": _when(_infers),
     "Einsum": _when(_repeats_in_order),
     "Expand": _when(_keeps_dims),
@@ -308,11 +285,11 @@ NOOPS: dict[str, IdentityOf] = {
     "Max": _or(_when(_one_operand), _same_operands),
     "Mean": _when(_one_operand),
     "Min": _or(_when(_one_operand), _same_operands),
-    "Mul": _other_is(_neutral(1.0, 1)),
+    "Mul": _neutral_operand,
     "OptionalGetElement": _when(_is_no_optional),
-    "Or": _or(_other_is(lambda dtype: False), _same_operands),
+    "Or": _or(_neutral_operand, _same_operands),
     "Pad": _when(_pads_nothing),
-    "Pow": _power_of_one,
+    "Pow": _neutral_operand,
     "ReduceMax": _when(_reduces_nothing),
     "ReduceMean": _when(_reduces_nothing),
     "ReduceMin": _when(_reduces_nothing),
@@ -326,14 +303,14 @@ NOOPS: dict[str, IdentityOf] = {
     "SpaceToDepth": _when(_has("blocksize", 1)),
     "Split": _when(_splits_nothing),
     "Squeeze": _when(_keeps_dims),
-    "Sub": _other_is(_neutral(0.0, 0), left=False),  # x - (+0.0); -0.0 - (-0.0) is +0.0
+    "Sub": _neutral_operand,
     "Sum": _when(_one_operand),
     "Tile": _when(_keeps_dims),
     "Transpose": _when(_transposes_nothing),
     "Unsqueeze": _when(_keeps_dims),
     "Upsample": _when(_upsamples_nothing),
     "Where": _where,
-    "Xor": _other_is(lambda dtype: False),
+    "Xor": _neutral_operand,
 }
 
 for _op, _find in NOOPS.items():

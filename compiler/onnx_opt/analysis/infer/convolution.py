@@ -76,7 +76,7 @@ def _slide(n: NodeView, size: Any, window: Window) -> Dim:
 def _slide_same(n: NodeView, size: Any, window: Window) -> Dim:
     """ceil(d / s), as far as padding achieves it; runtimes differ about dilated windows and those smaller than s."""
     if window.dilation != 1 or not n.shapes.at_least(window.kernel, window.stride):
-        return n.fresh()
+        return _left_open(n, size, window)
     return n.shapes.ceildiv(size, window.stride)
 
 
@@ -86,13 +86,19 @@ def _slide_up(n: NodeView, size: Any, room: Any, window: Window) -> Dim:
     count = shapes.add(shapes.ceildiv(room, window.stride), 1)
     exact = shapes.quotient(room, window.stride) is not None
     if window.auto_pad != "NOTSET" and not exact:
-        return n.fresh()
+        return _left_open(n, size, window)
     if isinstance(room, int) and room >= _EXACT_IN_FLOAT32:
-        return n.fresh()
+        return _left_open(n, size, window)
     last_start = shapes.mul(shapes.sub(count, 1), window.stride)
     starts_inside = shapes.at_least(shapes.add(size, window.pad_begin), shapes.add(last_start, 1))
     always_inside = shapes.at_least(_extent(n, window), window.pad_end + window.stride)
-    return count if exact or starts_inside or always_inside else n.fresh()
+    return count if exact or starts_inside or always_inside else _left_open(n, size, window)
+
+
+def _left_open(n: NodeView, size: Any, window: Window, extra: int = 0) -> Dim:
+    """A size that the runtime chooses: the same one wherever the operator slides the same window over as much."""
+    kind = ("Conv", 0) if n.node.op in ("Conv", "FusedConv") else (n.node.op, n.version)
+    return n.shapes.opaque(("window", kind, size, window, extra))
 
 
 def _spatial(n: NodeView, data: Sequence[Any], kernel: Sequence[Any], ceil_mode: bool = False) -> list[Dim]:
@@ -163,7 +169,7 @@ def _spread(n: NodeView, size: Any, window: Window, extra: int) -> Dim:
     shapes = n.shapes
     if window.auto_pad in {"SAME_UPPER", "SAME_LOWER"}:
         reached = shapes.at_least(shapes.add(_extent(n, window), extra), window.stride)
-        return shapes.mul(size, window.stride) if reached else n.fresh()
+        return shapes.mul(size, window.stride) if reached else _left_open(n, size, window, extra)
     full = shapes.add(shapes.mul(shapes.sub(size, 1), window.stride), _extent(n, window))
     return shapes.add(full, extra - window.pads)
 
