@@ -156,7 +156,17 @@ def optimize(
     from onnx_opt.validate.run import require_runtime
 
     require_runtime()  # where it is missing, say so before any work is done
-    evidence = Evidence(data, tolerance, samples, seed, compilation.dims, compilation.shapes, custom_ops, jobs)
+    evidence = Evidence(
+        data,
+        tolerance,
+        samples,
+        seed,
+        compilation.dims,
+        compilation.shapes,
+        custom_ops,
+        jobs=jobs,
+        liberties=liberties,
+    )
     evidence.check()
     build = job.build(instruments)
     search = job.search(evidence, Path(scratch) if scratch else None)

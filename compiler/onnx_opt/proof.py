@@ -16,10 +16,12 @@ from onnx_opt.errors import UsageError, ValidationError
 from onnx_opt.interface import Dims, Shapes
 from onnx_opt.ir import Graph, save, to_bytes
 from onnx_opt.journal import Key, Rewrite
+from onnx_opt.liberties import NO_INFS, NO_NANS
 from onnx_opt.passes import registry
 from onnx_opt.pipeline import Pipeline
 from onnx_opt.report import Fault
 from onnx_opt.validate import Reference, Runtime, Source, Verdict, first_bad, prove
+from onnx_opt.validate.special import SPECIAL_VALUES
 
 INNER_VALUES = 16
 """Values inside of the graph that are compared beside the outputs, where both models compute them under one name."""
@@ -45,6 +47,7 @@ class Evidence:
     shapes: Shapes = field(default_factory=dict)
     custom_ops: Sequence[str | Path] = ()
     jobs: int = 0
+    liberties: frozenset[str] = frozenset()
 
     def check(self) -> None:
         """Raise UsageError for a file that is not there, before any work is done."""
@@ -65,8 +68,16 @@ class Evidence:
             seed=self.seed,
             runtime=Runtime(self.jobs, tuple(map(Path, self.custom_ops))),
             progress=None if tell is None else partial(_tell_text, tell),
+            special_values=_special_values(self.liberties),
             **given,
         )
+
+
+def _special_values(liberties: frozenset[str]) -> tuple[str, ...]:
+    """What may be among the inputs in view of what the user says does not occur; of infinities, NaN may come."""
+    if NO_NANS in liberties:
+        return ()
+    return tuple(name for name in SPECIAL_VALUES if name != "infinities" or NO_INFS not in liberties)
 
 
 def _tell_text(tell: Tell, text: str) -> None:

@@ -102,8 +102,9 @@ def test_symbols_that_the_users_data_do_not_show(model):
 
 
 def test_an_error_that_only_the_users_data_show(model):
-    before = model("g (float[N] x) => (float[N] y) { c = Constant <value = float {1e6}> () y = Min(x, c) }")
-    after = model("g (float[N] x) => (float[N] y) { y = Identity(x) }")
+    text = """g (float[N] x) => (float[N] y)
+    { c = Constant <value = float {1e6}> () h = Constant <value = float {1e30}> () a = Less(x, h) b = Greater(x, c) d = And(a, b) y = Where(d, %s, x) }"""
+    before, after = model(text % "c"), model(text % "x")
     assert prove(before, after).proven
     verdict = prove(before, after, data={"x": np.array([2e6], np.float32)})
     assert verdict.failed

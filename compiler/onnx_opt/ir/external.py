@@ -126,7 +126,7 @@ class ExternalFile:
 
     def _write_model(self, pieces: list[Piece]) -> None:
         with files.atomic_file(self.path) as file:
-            file.writelines(pieces)
+            file.writelines(tensors.made(pieces))
 
 
 def _entry(path: Path) -> Path:

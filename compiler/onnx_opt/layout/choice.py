@@ -120,7 +120,7 @@ def _biases(site: Site, preferred: int, weights: Weights) -> tuple[Weight, Weigh
 
 
 def why_transposed(tensor: Tensor, region: Region, forms: dict[Site, int]) -> str:
-    """Why a tensor is needed in both forms where the sites have `forms`: who gives it in one, and who wants the other."""
+    """Why a tensor is needed in both forms where sites have `forms`: who gives it in one, and who wants the other."""
     source = tensor.root.producer
     giver = f"{source.op} '{source.label()}'" if source is not None else f"input '{tensor.root.name}'"
     giver += _bound_behind(tensor, region)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from onnx_opt.validate.figures import bits_equal, is_float
 from onnx_opt.validate.run import Rejected, Session, Value
 from onnx_opt.validate.samples import Sampler
 from onnx_opt.validate.sizes import Sizes, numbers_in, other_sizes, starting_points
+from onnx_opt.validate.special import SPECIAL_VALUES, says_something, undefined_operators, with_special_values
 from onnx_opt.validate.userdata import Data, user_feeds
 from onnx_opt.validate.values import MAGNITUDES, Range
 from onnx_opt.validate.walk import operators
@@ -31,6 +32,9 @@ _UNSEEN_SIZE = 3  # of symbols that the user's samples do not show
 _GUESSED_RANK_ATTEMPTS = 60
 _EXPLORATION_ATTEMPTS = 200
 _LEAST_FEEDS, _LEAST_DYNAMIC_FEEDS = 2, 3
+_MOST_REPETITIONS = 4
+_LEAST_FOR_SPECIAL = 4  # fewer samples are too few for special ones
+_MOST_FOR_SPECIAL = 0.25  # of the budget may be spent before these: a big model has no time for them
 _WIDEST: Range = (0, 32767)
 _RANGE_IN_MESSAGE = re.compile(r"inclusive range \[(-?\d+), ?(-?\d+)\]")
 _RANDOM = re.compile(r"Random|Bernoulli|Multinomial|Dropout|Sampling")
@@ -58,7 +62,7 @@ class Collection:
         self.reference, self.session = reference, session
         self.records: list[Record] = []
         self.random_outputs: set[int] = set()
-        self.random = 0  # random feeds recorded
+        self.random = self.special = 0  # random feeds recorded, plain ones and others
         self.kept_bytes = 0
         self.spent = 0.0  # seconds of runs that were recorded
         self.attempts = 0
@@ -97,6 +101,7 @@ class Collection:
         if base is None:
             return
         self._widen_ranges(sampler, base)
+        self._special_samples(sampler, base)
         pool = [base]
         for sizes in other_sizes(sampler.symbols, base, _Explorer(self, sampler)):
             pool.append(sizes)
@@ -155,6 +160,23 @@ class Collection:
                     break
                 del sampler.ranges[name]
 
+    def _special_samples(self, sampler: Sampler, base: Sizes) -> None:
+        """Inputs with NaN and with infinities, where the original makes something of them, and that is defined."""
+        reference = self.reference
+        if reference.samples < _LEAST_FOR_SPECIAL or self.spent > _MOST_FOR_SPECIAL * reference.budget:
+            return
+        if not reference.special_values or undefined_operators(reference.skeleton):
+            return
+        for kind in reference.special_values:
+            plain = sampler.feed(base, self.random)
+            feed = with_special_values(plain, self.session.signature, SPECIAL_VALUES[kind], reference.seed)
+            if feed is None:
+                return
+            try:
+                self._record(feed, base, f"random with {kind}", accept=says_something)
+            except Rejected as error:
+                self.refusal = str(error)
+
     def _override_initializers(self, sampler: Sampler, base: Sizes) -> None:
         names = {slot.name for slot in self.session.signature.overridable}
         if not names or self._too_much_kept():
@@ -183,7 +205,8 @@ class Collection:
         self.reference.say(f"original on random inputs {self.random + 1}")
         try:
             feed = sampler.feed(sizes, sample)
-            recorded = self._record(feed, {**sampler.symbols.fixed, **sizes}, "random", accept_empty)
+            accept = None if accept_empty else _is_not_empty
+            recorded = self._record(feed, {**sampler.symbols.fixed, **sizes}, "random", accept)
         except Rejected as error:
             self.refusal = str(error)
             return False
@@ -198,11 +221,14 @@ class Collection:
         rate = min((record.seconds / max(symbols.elements(record.sizes), 1) for record in known), default=0.0)
         return rate * symbols.elements(sizes)
 
-    def _record(self, feed: dict[str, Value], sizes: Sizes, origin: str, accept_empty: bool = True) -> bool:
+    def _record(
+        self, feed: dict[str, Value], sizes: Sizes, origin: str, accept: Callable[[list[Value]], bool] | None = None
+    ) -> bool:
+        """Run the original and keep what it gives, if that is to be accepted."""
         before = self.session.seconds
         outputs = self.session.run(feed)
         seconds = self.session.seconds - before
-        if not accept_empty and outputs and all(_is_empty(value) for value in outputs):
+        if accept is not None and not accept(outputs):
             self.refusal = "its outputs are empty"
             return False
         if not self.records:
@@ -212,18 +238,22 @@ class Collection:
         self.kept_bytes += record.nbytes
         self.spent += seconds
         self.random += origin == "random"
+        self.special += origin.startswith("random with")
         return True
 
     def _find_random_outputs(self, feed: dict[str, Value], outputs: list[Value]) -> None:
         """A random output differs from run to run. The second run is spared models that name no such operator."""
         if not any(_RANDOM.search(op) for op in operators(self.reference.skeleton)):
             return
-        again = self.session.run(feed)
-        pairs = enumerate(zip(outputs, again, strict=True))
-        self.random_outputs = {i for i, (one, two) in pairs if not _same_bits(one, two)}
+        for _ in range(_MOST_REPETITIONS):  # few draws of two values may be the same by chance
+            again = self.session.run(feed)
+            pairs = enumerate(zip(outputs, again, strict=True))
+            self.random_outputs |= {i for i, (one, two) in pairs if not _same_bits(one, two)}
+            if self.random_outputs:
+                return
 
     def _enough(self) -> bool:
-        if self.random >= self.reference.samples or self._too_much_kept():
+        if self.random + self.special >= self.reference.samples or self._too_much_kept():
             return True
         least = _LEAST_DYNAMIC_FEEDS if any(record.sizes for record in self.records) else _LEAST_FEEDS
         return self.spent > self.reference.budget and self.random >= least
@@ -267,8 +297,8 @@ def _first_values(sampler: Sampler) -> list[tuple[int, Range | None]]:
     return [(0, None), (0, (1, 1)), (0, (0, 3)), (positive, (0, 0))]
 
 
-def _is_empty(value: Value) -> bool:
-    return isinstance(value, np.ndarray) and value.size == 0
+def _is_not_empty(outputs: list[Value]) -> bool:
+    return not outputs or any(not isinstance(value, np.ndarray) or value.size for value in outputs)
 
 
 def _same_bits(one: Value, two: Value) -> bool:

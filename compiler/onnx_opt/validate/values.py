@@ -70,6 +70,11 @@ def is_mask(name: str) -> bool:
     return bool(_MASK.search(name))
 
 
+def is_size(name: str) -> bool:
+    """Whether an input seems to say how large something is to become."""
+    return bool(_SIZE_LIKE.search(name))
+
+
 def may_be_index(slot: Slot) -> bool:
     """Whether wide ranges may be tried on an integer input: it looks like indices or data, not like sizes."""
     if slot.type.elem not in ("int32", "int64", "uint32", "uint64") or is_mask(slot.name):

@@ -1,0 +1,69 @@
+"""Feeds with NaN or infinities among the inputs: what a rewrite does to them shows nowhere else.
+
+They are fed where the outcome is defined: tables say of every operator whether NaN keeps on, or decides something
+(trait 'nan'); where it depends on the order in which elements are visited, as the greatest of several does, a rewrite
+may rightly change it. Few elements are replaced, since a sum over all of them would leave nothing but NaN to compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_opt.traits import ask
+from onnx_opt.validate.compare import leaves
+from onnx_opt.validate.figures import is_float
+from onnx_opt.validate.signature import Signature
+from onnx_opt.validate.values import generator, is_mask, is_size
+from onnx_opt.validate.walk import all_nodes
+
+if TYPE_CHECKING:
+    import onnx
+
+    from onnx_opt.validate.run import Value
+
+SPECIAL_VALUES: Mapping[str, tuple[float, ...]] = {"NaN": (np.nan,), "infinities": (np.inf, -np.inf)}
+"""What is fed, by the name that a report has for it."""
+ELEMENTS_EACH = 50
+"""One element in so many is replaced, and one at least."""
+FEWEST_ELEMENTS = 2
+"""Smaller inputs are numbers that control the model rather than data."""
+
+
+def undefined_operators(model: onnx.ModelProto) -> set[str]:
+    """The operators of a model for which it is not defined what becomes of a NaN."""
+    called = {(f.domain, f.name) for f in model.functions}
+    heads = {(node.domain, node.op_type) for node in all_nodes(model)} - called
+    return {op for domain, op in heads if ask(domain, op, "nan", "open") == "open"}
+
+
+def with_special_values(
+    feed: Mapping[str, Value], signature: Signature, numbers: tuple[float, ...], seed: int
+) -> dict[str, Value] | None:
+    """`feed` with some elements of its floating-point tensors replaced; None where there are none to replace."""
+    names = {slot.name for slot in signature.inputs if slot.type.kind == "tensor"}
+    changed = dict(feed)
+    for name, value in feed.items():
+        if name in names and isinstance(value, np.ndarray) and _is_data(name, value):
+            changed[name] = _sprinkled(value, numbers, generator(seed, name, ELEMENTS_EACH))
+    return changed if any(changed[name] is not feed[name] for name in feed) else None
+
+
+def says_something(outputs: Iterable[Value]) -> bool:
+    """Whether anything came out that is no NaN."""
+    arrays = [array for value in outputs for _, array in leaves(value)]
+    return any(array.size and not (is_float(array.dtype) and np.isnan(array).all()) for array in arrays)
+
+
+def _is_data(name: str, value: np.ndarray) -> bool:
+    return is_float(value.dtype) and value.size >= FEWEST_ELEMENTS and not is_mask(name) and not is_size(name)
+
+
+def _sprinkled(value: np.ndarray, numbers: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    mixed = value.copy()
+    flat = mixed.reshape(-1)
+    for i, place in enumerate(rng.integers(0, flat.size, max(1, flat.size // ELEMENTS_EACH)).tolist()):
+        flat[place] = numbers[i % len(numbers)]
+    return mixed
