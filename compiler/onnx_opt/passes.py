@@ -34,6 +34,7 @@ from onnx_opt.target import PORTABLE, Target
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node
     from onnx_opt.ir.origin import Origin
+    from onnx_opt.proof import Evidence
 
 __all__ = ["STAGES", "Pass", "PassContext", "Registry", "Size", "find_pass", "nearest", "option", "registry"]
 
@@ -87,6 +88,10 @@ class PassContext:
     report_progress: Callable[[int, int], object] | None = None
     liberties: frozenset[str] = frozenset()
     """What the user grants to rules (`onnx_opt.liberties`): nothing by default."""
+    evidence: Evidence | None = None
+    """What the user gave to judge results by, for passes that measure; None: random inputs and usual tolerances."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What passes measured, to be used again when the same compilation runs again; what they keep is up to them."""
 
     def admit(self, rule: str, node: Node) -> bool:
         """May `rule` rewrite at `node`? False means skip it: that rewrite is wrong, or validation is looking for one.

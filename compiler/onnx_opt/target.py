@@ -26,7 +26,8 @@ class Target:
     `vendor` are the (domain, operator) pairs that passes may emit beside standard ONNX; `lacks` the standard operators
     that it rejects; `newest_opset` its newest version of the standard domain (None: any); `fused_at_load` the sequences
     of operators that it makes one kernel of by itself, so that nothing is gained by writing them as one; `alignment`
-    the multiple of channels per dtype at which its fastest kernels start.
+    the multiple of channels per dtype at which its fastest kernels start; `half_sums` the operators whose sums it may
+    keep in half precision, where other sums of half numbers are FP32.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Target:
     newest_opset: int | None = None
     fused_at_load: frozenset[tuple[str, ...]] = frozenset()
     alignment: Mapping[str, int] = field(default_factory=dict)
+    half_sums: frozenset[str] = frozenset()
 
     def supports(self, op: str, domain: str = "", version: int | None = None) -> bool:
         """May a pass emit this operator? Vendor domains only where the target is that vendor's."""
@@ -81,11 +83,15 @@ _ORT_CONTRIB = frozenset({
     (CONTRIB, "BiasGelu"), (CONTRIB, "QuickGelu"), (CONTRIB, "SkipLayerNormalization"),
 })  # fmt: skip
 
+# Reductions that are no matrix product: of a runtime that nobody measured the worst is assumed.
+_HALF_SUMS = frozenset({"ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL1", "ReduceL2", "GlobalAveragePool"})
+
 PORTABLE = Target(
     name="portable",
     summary="any runtime: standard ONNX operators only",
     dtypes=_FLOATS | _INTS | _SMALL,
     alignment={"float16": 8, "bfloat16": 8, "int8": 16},
+    half_sums=_HALF_SUMS,
 )
 
 ORT_CPU = Target(
@@ -123,6 +129,7 @@ TENSORRT = Target(
     lacks=_TENSORRT_LACKS,
     fused_at_load=frozenset(pair for pair in _CONV_ACTIVATIONS if pair != ("Conv", "BatchNormalization")),
     alignment={"float16": 8, "bfloat16": 8, "int8": 16, "float32": 4},
+    half_sums=_HALF_SUMS,
 )
 
 TARGETS: Mapping[str, Target] = {t.name: t for t in (PORTABLE, ORT_CPU, ORT_CUDA, TENSORRT)}

@@ -92,6 +92,18 @@ def load_user_rules(spelling: str) -> tuple[Rule, ...]:
     return found.rules
 
 
+def load_function(spelling: str) -> Callable[..., Any]:
+    """The function that ``my_file.py:my_function`` names; UsageError where it cannot be had."""
+    match = _SPELLING.fullmatch(spelling)
+    if match is None or match["name"] is None:
+        raise UsageError(f"'{spelling}' names no function", remedy="write my_file.py:my_function")
+    found = getattr(_module(Path(match["file"]).resolve()), match["name"], None)
+    if not callable(found):
+        raise UsageError(f"no function '{match['name']}' in it", path=match["file"])
+    function: Callable[..., Any] = found
+    return function
+
+
 def as_pass(thing: Any, spelling: str, *, among: bool = False) -> Pass | type[Pass]:
     """A pass (or pass class) for whatever a user offers as one; `among`: pick the rules out of a list of anything."""
     from onnx_opt.rewrite import Rule

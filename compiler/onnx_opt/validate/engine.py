@@ -107,6 +107,7 @@ def _session_options(ort: Any, runtime: Runtime, source: Source) -> Any:
     options.inter_op_num_threads = 1
     # Each shape is run about once: neither a plan for the next run nor a pool that grows by doubling pays.
     options.enable_mem_pattern = False
+    options.enable_mem_reuse = runtime.reuse
     options.add_session_config_entry("session.disable_prepacking", "1")
     if source.path is None and source.folder is not None:
         options.add_session_config_entry(

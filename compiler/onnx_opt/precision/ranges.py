@@ -1,0 +1,120 @@
+"""The range of every floating-point value in FP32: what half precision could not hold.
+
+One run per sample measures all of them, and holds no more of them at a time than the model itself does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import TensorProto
+
+from onnx_opt.precision.formats import HEADROOM, Format
+from onnx_opt.precision.probe import Probe, may_be_empty
+from onnx_opt.validate.source import Source
+
+if TYPE_CHECKING:
+    from onnx_opt.ir import Graph, Node, Value
+
+
+@dataclass
+class Ranges:
+    """The largest magnitude of each measured value of the main graph, over all samples so far. A value that was not
+    measured, or was NaN, is not in it."""
+
+    largest: dict[str, float] = field(default_factory=dict)
+
+    def add(self, names: list[str], vector: np.ndarray) -> None:
+        """Take in what a run of the model that `instrumented` made gave: a maximum and a minimum for each name."""
+        for name, (high, low) in zip(names, vector.reshape(-1, 2).tolist(), strict=True):
+            # An infinity is the same in half precision; what it hides the check of the whole graph finds.
+            finite = [abs(bound) for bound in (high, low) if np.isfinite(bound)]
+            if finite:
+                self.largest[name] = max(self.largest.get(name, 0.0), *finite)
+
+    def reason(self, node: Node, form: Format, sums: frozenset[str]) -> str:
+        """Why the ranges of its operands and results forbid half precision for a node of the main graph; or ''.
+
+        `sums` are the operators of which the sum, too, must be a half number.
+        """
+        for what, values in (("operand", node.inputs), ("result", node.outputs)):
+            for value in values:
+                if found := problem(self.largest.get(value.name), form, HEADROOM):
+                    return f"{what} '{value.name}' {found}"
+        if node.op in sums and node.domain == "":
+            count = _summed(node)
+            if found := problem(_times(self.largest.get(node.outputs[0].name), count), form, HEADROOM, True):
+                return f"the sum inside of it {found}"
+        return ""
+
+
+def problem(magnitude: float | None, form: Format, headroom: float = 1.0, only_large: bool = False) -> str:
+    """What is wrong with a value of that largest magnitude in half precision; '' where nothing is or none is known."""
+    if magnitude is None or magnitude == 0.0:
+        return ""
+    if magnitude * headroom > form.largest:
+        kind = "overflows" if magnitude > form.largest else "comes too close to the largest number of"
+        return f"reaches {magnitude:.3g}, which {kind} {form.name} ({form.largest:.5g})"
+    if magnitude < form.smallest and not only_large:
+        return f"stays below {magnitude:.2g}, of which {form.name} keeps next to nothing"
+    return ""
+
+
+def _summed(node: Node) -> float | None:
+    """How many elements a mean adds up for each of its results; None where that is not known."""
+    if node.op not in ("ReduceMean", "GlobalAveragePool"):
+        return None
+    counts = [_elements(value) for value in (node.inputs[0], node.outputs[0])]
+    return counts[0] / counts[1] if counts[0] and counts[1] else None
+
+
+def _elements(value: Value) -> int | None:
+    dims = value.dims
+    if dims is None or not all(isinstance(dim, int) for dim in dims):
+        return None
+    return int(np.prod(dims, dtype=np.int64))
+
+
+def _times(magnitude: float | None, count: float | None) -> float | None:
+    return None if magnitude is None or count is None else magnitude * count
+
+
+def is_measured(value: Value) -> bool:
+    """Whether a value is a tensor of FP32 numbers that are only known when the model runs."""
+    return bool(value.name) and value.elem_type == TensorProto.FLOAT and value.constant is None
+
+
+def instrumented(graph: Graph, source: Source) -> tuple[Source, list[str]]:
+    """The model with one more output, the last: maximum and minimum of each of the named values in turn.
+
+    `source` is `graph` as a model; the names are those of inputs and results of the main graph.
+    """
+    probe = Probe(source)
+    names: list[str] = []
+    for value in filter(is_measured, graph.inputs):
+        _measure(probe, value.name, value)
+        names.append(value.name)
+    for known, node in zip(graph, probe.originals, strict=True):
+        wanted = {index: value for index, value in enumerate(known.outputs) if is_measured(value)}
+        renamed = {index: probe.renamed_result(node, index, value) for index, value in wanted.items()}
+        probe.nodes.append(node)
+        for index, value in wanted.items():
+            probe.hand_over(renamed[index], value, _measure(probe, renamed[index], value))
+            names.append(value.name)
+    return probe.finished(), names
+
+
+def _measure(probe: Probe, name: str, value: Value) -> list[str]:
+    scalars = [probe.reduced(op, name, may_be_empty(value.dims)) for op in ("ReduceMax", "ReduceMin")]
+    for scalar in scalars:
+        probe.keep(scalar)
+    return scalars
+
+
+def overflowing(graph: Graph, ranges: Ranges, form: Format, sums: frozenset[str]) -> Mapping[Node, str]:
+    """The nodes of the main graph that the measured ranges keep in FP32, and why."""
+    found = ((node, ranges.reason(node, form, sums)) for node in graph)
+    return {node: reason for node, reason in found if reason}
