@@ -31,8 +31,11 @@ def run(before: str | onnx.ModelProto, pipeline: str, target: str = "portable") 
     return graph, context
 
 
-def expect(before: str, after: str, pipeline: str, *, target: str = "portable", exact: bool = False) -> PassContext:
-    """`pipeline` turns `before` into `after` (names aside), a valid model that gives the same results."""
+def expect(
+    before: str, after: str, pipeline: str, *, target: str = "portable", exact: bool = False, lowered: str = ""
+) -> PassContext:
+    """`pipeline` turns `before` into `after` (names aside), a valid model that gives the same results: up to rounding
+    to the type `lowered`."""
     source, wanted = parse(before), parse(after)
     graph, context = run(source, pipeline, target)
     result = onnx.ModelProto.FromString(to_bytes(graph))
@@ -41,7 +44,7 @@ def expect(before: str, after: str, pipeline: str, *, target: str = "portable", 
         onnx.checker.check_model(result, full_check=True)
     from onnx_opt.validate import prove
 
-    verdict = prove(source.SerializeToString(), result.SerializeToString(), exact=exact)
+    verdict = prove(source.SerializeToString(), result.SerializeToString(), exact=exact, lowered=lowered)
     assert verdict.status == "proven", verdict.reason
     return context
 

@@ -9,18 +9,16 @@ runtimes want in FP32, attributes that name the type of a result. What a target 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from onnx import TensorProto, defs
 
 from onnx_opt import schemas, traits
-from onnx_opt.target import PORTABLE, Target
-from onnx_opt.types import TensorType, Type
 
 if TYPE_CHECKING:
-    from onnx_opt.ir import Node, Value
+    from onnx_opt.ir import Node
 
 PRECISION, LACKS_HALF = "precision", "lacks_half"
 traits.define(PRECISION, "how the operator behaves when FP32 becomes half precision (a Policy)")
@@ -123,123 +121,3 @@ def _stated(types: str) -> Signature:
     more = [bool(part) and part[-1].endswith(VARIADIC) for part in names]
     first, second = (tuple(name.rstrip(VARIADIC).replace(".", "") for name in part) for part in names)
     return Signature(first, second, more[0], more[1], frozenset({*first, *second} - {""}))
-
-
-# -- nodes -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Group:
-    """FP32 operands and results of a node (by index) that have one type. `problem` says why it can't be half."""
-
-    operands: list[int] = field(default_factory=list)
-    results: list[int] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
-    """What the signature calls the type ('' for one that is fixed); several where the row ties them."""
-    problem: str = ""
-
-
-def is_wide(value: Value) -> bool:
-    """Whether a value is a dense FP32 tensor."""
-    return _is_wide(type_of(value))
-
-
-def type_of(value: Value) -> Type | None:
-    return value.graph.model.facts.type(value) if value.graph is not None else None
-
-
-def _is_wide(kind: Type | None) -> bool:
-    return isinstance(kind, TensorType) and kind.elem_type == FLOAT
-
-
-def groups_of(node: Node, elem_type: int, target: Target) -> list[Group]:
-    """The FP32 operands and results of a node that carries no subgraphs, by type."""
-    row = policy_of(node)
-    known = signature(node.op, node.domain, node.version, elem_type, row.types)
-    groups: dict[str, Group] = {}
-    for index, value in enumerate(node.inputs):
-        if value.name:
-            name = known.operand(index) if known is not None and index not in row.stays else ""
-            _place(groups, row, name, value, index, is_result=False)
-    for index, value in enumerate(node.outputs):
-        if value.name:
-            name = known.result(index) if known is not None and index not in row.stays_results else ""
-            _place(groups, row, name, value, index, is_result=True)
-    found = [group for group in groups.values() if group.operands or group.results]
-    if not found:
-        return []
-    problem = _problem(node, known, elem_type, target)
-    for group in found:
-        lacks = known is None or not group.names <= known.allowed
-        group.problem = problem or group.problem or (_lacking(node, elem_type) if lacks else "")
-    return found
-
-
-def _place(groups: dict[str, Group], row: Policy, name: str, value: Value, index: int, is_result: bool) -> None:
-    kind = type_of(value)
-    key = "tied" if name and row.tied else name
-    if _is_wide(kind):
-        group = groups.setdefault(key, Group())
-        group.names.add(name)
-        (group.results if is_result else group.operands).append(index)
-    elif name and (kind is None or (isinstance(kind, TensorType) and not kind.elem_type)):
-        groups.setdefault(key, Group()).problem = f"the type of '{value.name}' is unknown"
-
-
-def _problem(node: Node, known: Signature | None, elem_type: int, target: Target) -> str:
-    """Why no operand or result of the node may change."""
-    called = f"{node.domain}.{node.op}" if node.domain else node.op
-    assert node.graph is not None
-    if node.graph.model.function(node) is not None:
-        return f"{node.op} is a local function"
-    if node.has_attribute_refs:
-        return "an attribute of it differs from call to call of the local function around it"
-    if known is None:
-        return f"nothing is known of the types of {called}"
-    if policy_of(node).types and elem_type != FLOAT16:
-        return f"nothing is known of {called} in {TYPE_NAMES[elem_type]}"
-    if lacking := _targets_without(node, elem_type, target):
-        return f"{lacking} has no {node.op} in {TYPE_NAMES[elem_type]}"
-    if TYPE_NAMES[elem_type] not in target.dtypes:
-        return f"{target.name} has no {TYPE_NAMES[elem_type]}"
-    if any(_holds_wide(type_of(value)) for value in (*node.inputs, *node.outputs) if value.name):
-        return "sequences, optionals and sparse tensors keep their type"
-    return ""
-
-
-def _targets_without(node: Node, elem_type: int, target: Target) -> str:
-    """The target, if it lacks the operator in that type; a portable model is for all targets."""
-    lacking: frozenset[tuple[str, int]] = traits.ask(node.domain, node.op, LACKS_HALF, frozenset())
-    found = sorted(name for name, lacks in lacking if lacks == elem_type)
-    if target.name == PORTABLE.name:
-        return ", ".join(found)
-    return target.name if target.name in found else ""
-
-
-def _holds_wide(kind: Type | None) -> bool:
-    """Whether a type that is no dense tensor has FP32 in it."""
-    if kind is None or isinstance(kind, TensorType):
-        return False
-    while kind is not None and not isinstance(kind, TensorType):
-        if getattr(kind, "elem_type", 0) == FLOAT:
-            return True
-        kind = getattr(kind, "elem", None) or getattr(kind, "value", None)
-    return _is_wide(kind)
-
-
-@cache
-def _first_version(op: str, domain: str, version: int, elem_type: int) -> int:
-    """The first operator set after `version` in which the operator has the type; 0 where none is known."""
-    for later in range(version, schemas.newest_version(domain) + 1):
-        known = signature(op, domain, later, elem_type)
-        if known is not None and known.allowed:
-            return later
-    return 0
-
-
-def _lacking(node: Node, elem_type: int) -> str:
-    """That the operator has no such type, and from which operator set on it does."""
-    name, first = TYPE_NAMES[elem_type], _first_version(node.op, node.domain, node.version, elem_type)
-    if first > node.version:
-        return f"{node.op} of operator set {node.version} has no {name} (that came with {first})"
-    return f"{node.op} takes or gives FP32 here, never {name}"

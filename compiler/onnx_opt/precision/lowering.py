@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from onnx_opt.ir.origin import Origin
 from onnx_opt.precision.apply import CAST_OPSET, RULE, Rewriter
-from onnx_opt.precision.constraints import TYPE_NAMES, Group, signature
-from onnx_opt.precision.problem import HALF, Forms, Plan, Wishes, is_constant, main_group
+from onnx_opt.precision.constraints import TYPE_NAMES, signature
+from onnx_opt.precision.groups import Group, main_group
+from onnx_opt.precision.problem import HALF, Forms, Plan, Wishes, is_constant
 from onnx_opt.precision.quantized import quantized_nodes
 from onnx_opt.precision.rounding import Rounding
 from onnx_opt.precision.static import Constants, reasons
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node, Value
     from onnx_opt.passes import PassContext
 
+OLDEST = 7
+"""Operator sets before say the type of a Cast in words, and how operands broadcast in attributes."""
 CHEAPER = "it only moves elements, and casts cost more than it saves"
 QUANTIZED = "it is computed in integers"
 UNDONE = "it was taken back"
@@ -69,10 +72,10 @@ def lower(
             kept[node] = UNDONE
     done = Lowering(elem_type)
     if keep_io and all(node in kept for node in admitted):
-        _explain(plan, done, {**kept, **plan.problems}, quantized, None)
+        _explain(plan, done, {**plan.problems, **kept}, quantized, None)
     else:
         forms = plan.solve(Wishes(kept, quantized, keep_io))
-        _explain(plan, done, {**kept, **plan.problems}, quantized, forms)
+        _explain(plan, done, {**plan.problems, **kept}, quantized, forms)
         _apply(plan, forms, constants, done)
     for node, reason in done.kept.items():
         context.declined(RULE, node, reason)
@@ -82,6 +85,8 @@ def lower(
 def _cannot_cast(plan: Plan) -> str:
     """Why the model can't hold the half type at all."""
     version = plan.model.opsets.get("", CAST_OPSET)
+    if version < OLDEST:
+        return f"operator set {version} is older than {OLDEST}: raise it with onnx.version_converter"
     cast = signature("Cast", "", version, plan.elem_type)
     if cast is not None and cast.allowed:
         return ""

@@ -16,8 +16,9 @@ from onnx_opt.ir.values import Constant
 from onnx_opt.layout.mincut import solve
 from onnx_opt.layout.problem import FIXED, Problem, Weight, form_of
 from onnx_opt.layout.weigh import Weights
-from onnx_opt.precision.constraints import Group, groups_of, is_wide, only_moves
+from onnx_opt.precision.constraints import only_moves
 from onnx_opt.precision.control import ties
+from onnx_opt.precision.groups import Constraints, Group, is_wide, main_group
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Model, Node, Value
@@ -63,10 +64,11 @@ class Plan:
         self.problems: dict[Node, str] = {}
         """Why nodes can't run in half precision."""
         self.weights = Weights(model.graph.inputs)
+        constraints = Constraints(model, elem_type, target)
         for node in self.nodes():
             if node.bodies:
                 continue
-            found = groups_of(node, elem_type, target)
+            found = constraints.groups(node)
             if found:
                 self.groups[node] = found
                 if problem := main_group(found).problem:
@@ -87,11 +89,6 @@ class Plan:
     def solve(self, wishes: Wishes) -> Forms:
         """The types that cost the fewest bytes of casts."""
         return _Solver(self, wishes).solve()
-
-
-def main_group(groups: list[Group]) -> Group:
-    """The group that a node's data belongs to: the first result's, or the first operand's where no result is FP32."""
-    return next((group for group in groups if group.results), groups[0])
 
 
 class _Solver:
@@ -171,7 +168,7 @@ class _Solver:
         for inner in self.plan.graphs:
             for constant in filter(is_wide, inner.constants):
                 if constant not in self.producer:
-                    self.producer[constant] = self.problem.site()
+                    self.producer[constant] = FIXED[WIDE] if constant.pinned else self.problem.site()
 
     # -- edges -----------------------------------------------------------------------------------------------------
 
@@ -192,11 +189,12 @@ class _Solver:
 
 
 def is_constant(value: Value) -> bool:
-    """Whether a value can be converted at rest: an initializer that nobody may override, or a Constant node's."""
+    """Whether a value can be converted at rest: an initializer that nobody may override or names from outside of the
+    nodes (training does), or what a Constant node gives."""
     node = value.producer
     if node is not None:
         return node.op == "Constant" and not node.domain and value.constant is not None
-    return isinstance(value, Constant) and not value.overridable
+    return isinstance(value, Constant) and not value.overridable and not value.pinned
 
 
 def _loops_around(value: Value) -> int:

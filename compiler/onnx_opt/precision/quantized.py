@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_opt.precision.constraints import is_wide
+from onnx_opt.precision.groups import is_wide
 from onnx_opt.precision.problem import Plan, is_constant
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_opt.ir.values import Constant
-from onnx_opt.precision.constraints import TYPE_NAMES, is_wide, policy_of
+from onnx_opt.precision.constraints import TYPE_NAMES, policy_of
+from onnx_opt.precision.groups import is_wide
 from onnx_opt.precision.positions import position_arithmetic
 from onnx_opt.precision.problem import Plan, is_constant
 from onnx_opt.precision.rounding import Rounding, measure

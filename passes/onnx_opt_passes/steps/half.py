@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_opt.precision import Lowering
 from onnx_opt.precision import lower as lower_graph
+from onnx_opt.precision.constraints import only_moves
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node
@@ -32,9 +33,14 @@ def _kept(graph: Graph, block: Sequence[str], allow: Sequence[str]) -> dict[Node
             pattern = next((text for text in block if _matches(node, text)), None)
             if pattern is not None:
                 found[node] = f"it is blocked ({pattern})"
-            elif allow and not any(_matches(node, text) for text in allow):
+            elif allow and _computes(node) and not any(_matches(node, text) for text in allow):
                 found[node] = "it is not on the list of what may be lowered"
     return found
+
+
+def _computes(node: Node) -> bool:
+    """Whether the node does more than move elements, which it does in whatever type its neighbours have."""
+    return not node.bodies and not only_moves(node)
 
 
 def _matches(node: Node, pattern: str) -> bool:
