@@ -11,7 +11,7 @@ from onnx_opt.errors import ModelError
 from onnx_opt.ir import tensors
 
 if TYPE_CHECKING:
-    from onnx_opt.ir import Graph, Node
+    from onnx_opt.ir import Function, Graph, Node
     from onnx_opt.ir.model import Model
     from onnx_opt.ir.values import Value
 
@@ -25,6 +25,7 @@ def check_model(model: Model) -> None:
         if model.problem is not None:
             raise model.problem
         check_initializers(model)
+        check_calls(model)
         for graph in (model.graph, *model.functions):
             _check_defined(graph)
             if not _is_sorted(graph):
@@ -55,6 +56,30 @@ def check_initializers(model: Model) -> None:
         for constant in graph.constants:
             if constant.header is not None:
                 tensors.check_data(constant.header, model.external_file)
+
+
+def check_calls(model: Model) -> None:
+    """No local function calls itself, by way of others or of subgraphs either."""
+    done: set[Graph] = set()
+    for start in model.functions:
+        stack = [] if start in done else [(start, _callees(start))]
+        open_ = {start}
+        while stack:
+            function, callees = stack[-1]
+            callee = next(callees, None)
+            if callee is None:
+                stack.pop()
+                open_.discard(function)
+                done.add(function)
+            elif callee in open_:
+                raise ModelError(f"function '{callee.domain}::{callee.name}' calls itself")
+            elif callee not in done:
+                open_.add(callee)
+                stack.append((callee, _callees(callee)))
+
+
+def _callees(function: Function) -> Iterator[Function]:
+    return (callee for node in function.walk() if (callee := function.model.function(node)) is not None)
 
 
 @dataclass

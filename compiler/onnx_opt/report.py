@@ -60,7 +60,7 @@ def measure(graph: Graph) -> Stats:
     for scope in graph.model.all_graphs():
         for node in scope:
             ops[f"{node.domain}::{node.op}" if node.domain else node.op] += 1
-            if node.op in _FLOPS:
+            if node.op in FLOPS:
                 count, guessed = estimate_flops(node)
                 flops, symbolic = flops + count, symbolic or guessed
             elif node.op == "Transpose":
@@ -85,7 +85,7 @@ def estimate_flops(node: Node) -> tuple[int, bool]:
         return 0, False
     sizes = [[_at_one(d) for d in shape or ()] for shape in dims]
     guessed = any(not isinstance(d, int) for shape in dims for d in shape or ())
-    return 2 * _FLOPS[node.op](node, *sizes), guessed
+    return 2 * FLOPS[node.op](node, *sizes), guessed
 
 
 @lru_cache(maxsize=4096)
@@ -111,7 +111,7 @@ def _matmul(node: Node, a: list[int], b: list[int], y: list[int]) -> int:
     return math.prod(y) * (a[-1] if a else 0)
 
 
-_FLOPS = {
+FLOPS = {
     "Conv": _conv,
     "FusedConv": _conv,
     "ConvTranspose": _conv_transpose,

@@ -78,7 +78,7 @@ def with_declared_elem_type(kind: Type | None, value: Value) -> Type | None:
 def constant(value: Value) -> np.ndarray | None:
     """A value that is the same in every run, as an array; None where it is not known to be."""
     if isinstance(value, Constant):
-        return None if value.overridable else value.values
+        return None if value.overridable or not value.is_readable else value.values
     node = value.producer
     if node is None or node.op != "Constant" or node.domain:
         return None

@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from onnx_opt.cli.group import command
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if any("\0" in argument for argument in given):
+        complain("an argument holds a zero byte, which no file name has")
+        return 2
     try:
         with _stopped_by_signals():
             result = command.main(given, prog_name="onnx-opt", standalone_mode=False)

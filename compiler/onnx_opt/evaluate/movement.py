@@ -126,6 +126,7 @@ def pad(
     widths = [(0, 0)] * x.ndim
     for i, axis in enumerate(axes):
         widths[axis] = (pads[i], pads[i + len(axes)])
+    require(all(-min(w) <= dim for w, dim in zip(widths, x.shape, strict=True)), "crops more than there is")
     cropped = x[tuple(slice(max(-a, 0), max(dim - max(-b, 0), 0)) for (a, b), dim in zip(widths, x.shape, strict=True))]
     grown = [(max(a, 0), max(b, 0)) for a, b in widths]
     if mode == "constant":

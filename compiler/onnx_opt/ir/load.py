@@ -175,13 +175,41 @@ class _Pending:
 
 
 def _load_all(model: Model, pending: list[_Pending]) -> None:
-    scopes: dict[Graph, dict[str, Value]] = {}
+    visible = _Visible()
     pending.reverse()
     while pending:
         item = pending.pop()
-        loader = _GraphLoader(item, scopes)
+        visible.enter(item.graph)
+        loader = _GraphLoader(item, visible)
         loader.load()
+        if loader.bodies:
+            visible.add(item.graph, loader.local)
         pending.extend(reversed(loader.bodies))
+
+
+class _Visible:
+    """What the graphs around the one that is being read define: found at once, however deep that one is."""
+
+    def __init__(self) -> None:
+        self._around: list[tuple[Graph, dict[str, Value]]] = []
+        self._values: dict[str, list[Value]] = {}
+
+    def enter(self, graph: Graph) -> None:
+        """Forget the graphs that are not around this one."""
+        while self._around and self._around[-1][0] is not graph.parent:
+            for name in self._around.pop()[1]:
+                self._values[name].pop()
+
+    def add(self, graph: Graph, local: dict[str, Value]) -> None:
+        """A graph that has subgraphs is read: they see what it defines."""
+        self._around.append((graph, local))
+        for name, value in local.items():
+            self._values.setdefault(name, []).append(value)
+
+    def find(self, name: str) -> Value | None:
+        """The innermost value of that name."""
+        found = self._values.get(name)
+        return found[-1] if found else None
 
 
 class _Header(NamedTuple):
@@ -196,11 +224,11 @@ class _Header(NamedTuple):
 class _GraphLoader:
     """Reads one graph; `bodies` are the subgraphs that it found on the way."""
 
-    def __init__(self, item: _Pending, scopes: dict[Graph, dict[str, Value]]):
+    def __init__(self, item: _Pending, visible: _Visible):
         self.graph, self.span, self.fields = item.graph, item.span, item.fields
         self.model = item.graph.model
         self.buffer = self.model.buffer
-        self.scopes = scopes
+        self.visible = visible
         self.bodies: list[_Pending] = []
         self.node_spans: list[Span] = []
         self.input_spans: list[Span] = []
@@ -214,7 +242,6 @@ class _GraphLoader:
         self._read_inputs()
         headers = [self._read_node(span) for span in self.node_spans]
         nodes = [self._make_node(span, header) for span, header in zip(self.node_spans, headers, strict=True)]
-        self.scopes[self.graph] = self.local
         self._connect(nodes, headers)
         self._read_outputs()
         self.model.names.add_all(self.local)
@@ -422,12 +449,11 @@ class _GraphLoader:
     def _resolve(self, name: str, seen: dict[str, Value]) -> Value:
         """The value that `name` stands for here. One that nothing defines is made and found by the check later."""
         _check_text(name)
-        scope: Graph | None = self.graph
-        while scope is not None:
-            values = seen if scope is self.graph else self.scopes[scope]
-            if name in values:
-                return values[name]
-            scope = scope.parent
+        value = seen.get(name)
+        if value is None:
+            value = self.visible.find(name)
+        if value is not None:
+            return value
         if name not in self.local:
             self.local[name] = Variable(name, graph=self.graph)
             if name in self.infos:

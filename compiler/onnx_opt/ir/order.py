@@ -112,5 +112,5 @@ def _local_producers(graph: Graph, node: Node) -> Iterator[Node]:
     for value in values_read(node):
         if value.producer is not None and value.producer.graph is graph and value.producer is not node:
             yield value.producer
-        elif value.producer is node and not node.bodies:
+        elif value.producer is node:
             yield node

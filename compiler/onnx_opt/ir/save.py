@@ -282,7 +282,7 @@ class _Writer:
         if not constant.renamed:
             return [self.view[span.tag : span.end]]
         if constant.sparse:
-            return _nest(fields.initializer, tensors.write_array(constant.name, constant.values))
+            return _nest(fields.sparse, [tensors.renamed_sparse(self.view[span.start : span.end], constant.name)])
         parts: list[Piece] = [
             self.view[tag:end]
             for field, tag, _, end in wire.scan(self.model.buffer, span.start, span.end)

@@ -255,10 +255,14 @@ def read_sparse_header(buffer: Buffer, span: Span) -> TensorHeader:
 def read_sparse(buffer: Buffer, span: Span, header: TensorHeader) -> np.ndarray:
     """A sparse initializer as a dense array. Indices are linear ([NNZ]) or coordinates ([NNZ, rank])."""
     proto = _sparse_parts(buffer, span)
+    if proto.values.external_data or proto.indices.external_data:
+        raise ModelError(f"sparse initializer '{header.name}' is external data, which is not supported")
     try:
         values, indices = numpy_helper.to_array(proto.values), numpy_helper.to_array(proto.indices)
         dense = np.zeros(header.dims, values.dtype)
         linear = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), header.dims)
+        if linear.size and linear.min() < 0:
+            raise ValueError("an index is negative")
         dense.reshape(-1)[linear] = values
     except Exception as error:
         raise ModelError(f"sparse initializer '{header.name}' can't be decoded: {error}") from None
@@ -271,6 +275,13 @@ def round_sparse(name: str, source: bytes, elem_type: int) -> bytes:
     proto = SparseTensorProto.FromString(source)
     values = numpy_helper.to_array(proto.values).astype(numpy_dtype(elem_type))
     proto.values.CopyFrom(numpy_helper.from_array(values, name))
+    return proto.SerializeToString()
+
+
+def renamed_sparse(source: bytes | memoryview, name: str) -> bytes:
+    """A SparseTensorProto under another name."""
+    proto = SparseTensorProto.FromString(bytes(source))
+    proto.values.name = name
     return proto.SerializeToString()
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from onnx_opt.ir.graph import Graph
     from onnx_opt.ir.node import Node
 
+MOST_DENSE = 1 << 28
+"""Bytes up to which a sparse initializer is made a dense array."""
 _UNREAD: Any = object()
 
 
@@ -326,11 +328,19 @@ class Constant(Value, gs.Constant):
         stored = self._stored()
         return stored.size * types.element_bits(self.rounded_to) // 8 if self.rounded_to else int(stored.nbytes)
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether the elements may be asked for: a few bytes of a sparse tensor can stand for any number of zeros."""
+        return not self.sparse or self._array is not None or self.nbytes <= MOST_DENSE
+
     def digest(self) -> bytes:
         """A hash of the payload, the same for equal bits; computed once, streaming."""
         if self._digest is None:
-            if self.dtype == object:
-                payload: bytes | memoryview = repr(self.values.tolist()).encode()
+            if not self.is_readable:
+                assert self.source is not None and self.graph is not None
+                payload: bytes | memoryview = self.graph.model.buffer[self.source.start : self.source.end]
+            elif self.dtype == object:
+                payload = repr(self.values.tolist()).encode()
             else:
                 payload = tensors.payload(self.values, self.elem_type)
             self._digest = blake2b(payload, digest_size=16).digest()

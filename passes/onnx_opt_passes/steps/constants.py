@@ -15,12 +15,17 @@ from onnx_opt import traits, types
 from onnx_opt.evaluate import evaluate, result_bytes
 from onnx_opt.ir import Constant, Graph, Node, Value
 from onnx_opt.passes import PassContext
+from onnx_opt.report import FLOPS, estimate_flops
 
 RULE = "fold-constant"
 INTERMEDIATE_LIMIT = 1 << 28
 """Bytes of one result above which a node is not even an intermediate step of folding."""
 SMALL_GROWTH = 64 << 10
 """Bytes by which folding may make a small model grow."""
+LEAST_WORK, WORK_BY_WEIGHT = 1 << 30, 8
+"""Bytes that folding may compute in all, and how many for each byte of the model's weights if that is more."""
+LEAST_FLOPS, FLOPS_BY_WEIGHT = 1 << 37, 256
+"""The same in operations of matrix products and convolutions."""
 ATTEMPTS = 4
 """Rounds of choosing and computing; only nodes that can't be computed make a second one necessary."""
 ANY_CONSTANT = 9
@@ -32,10 +37,11 @@ KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 def fold(graph: Graph, context: PassContext, max_growth: int | None) -> None:
     """Replace what is known by initializers. The model grows by at most `max_growth` bytes; None: in proportion."""
-    limit = _proportionate_growth(graph) if max_growth is None else max_growth
+    weights = _weight_bytes(graph)
+    limit = max(weights // 10, SMALL_GROWTH) if max_growth is None else max_growth
     refused: set[Node] = set()
     for _ in range(ATTEMPTS):
-        folder = _Folder(graph, context, limit, refused)
+        folder = _Folder(graph, context, limit, weights, refused)
         folder.choose()
         declined = folder.compute()
         if not declined:
@@ -45,17 +51,18 @@ def fold(graph: Graph, context: PassContext, max_growth: int | None) -> None:
     graph.model.settle()
 
 
-def _proportionate_growth(graph: Graph) -> int:
-    weights = sum(constant.nbytes for inner in graph.model.all_graphs() for constant in inner.constants)
-    return max(weights // 10, SMALL_GROWTH)
+def _weight_bytes(graph: Graph) -> int:
+    return sum(constant.nbytes for inner in graph.model.all_graphs() for constant in inner.constants)
 
 
 class _Folder:
-    def __init__(self, graph: Graph, context: PassContext, max_growth: int, refused: Set[Node]):
+    def __init__(self, graph: Graph, context: PassContext, max_growth: int, weights: int, refused: Set[Node]):
         self.graph = graph
         self.context = context
         self.refused = refused
         self.growth_left = max_growth
+        self.work_left = max(LEAST_WORK, WORK_BY_WEIGHT * weights)
+        self.flops_left = max(LEAST_FLOPS, FLOPS_BY_WEIGHT * weights)
         self.arrays: dict[Value, np.ndarray] = {}
         """Values whose elements are known without computing a node: contents of shape arithmetic, Constant nodes."""
         self.chosen: dict[Node, None] = {}
@@ -107,7 +114,7 @@ class _Folder:
 
     def _is_constant(self, value: Value) -> bool:
         if isinstance(value, Constant):
-            return not value.overridable
+            return not value.overridable and value.is_readable
         return value.producer in self.chosen or (value.producer is not None and value.constant is not None)
 
     def _check_growth(self, node: Node) -> None:
@@ -152,11 +159,23 @@ class _Folder:
         needed = _cone(wanted, self.chosen)
         if not needed:
             return ()
-        result = evaluate([node for node in self.chosen if node in needed], wanted, known=self._array)
+        nodes = [node for node in self.chosen if node in needed and self._is_affordable(node)]
+        result = evaluate(nodes, wanted, known=self._array)
+        result.declined.update((node, "folding computes too much already") for node in needed.difference(nodes))
         for node, reason in result.declined.items():
             self.context.declined(RULE, node, reason)
         self.arrays.update(result.arrays)
         return result.declined.keys()
+
+    def _is_affordable(self, node: Node) -> bool:
+        """Whether there is room for one more: many results may be small each, and live at the same time."""
+        size = result_bytes(node) or 0
+        flops = estimate_flops(node)[0] if node.op in FLOPS else 0
+        if size > self.work_left or flops > self.flops_left:
+            return False
+        self.work_left -= size
+        self.flops_left -= flops
+        return True
 
     def replace(self) -> None:
         """Put initializers in the place of what was computed and is read by something that stays."""
