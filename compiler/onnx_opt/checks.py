@@ -56,6 +56,9 @@ def check_initializers(model: Model) -> None:
         for constant in graph.constants:
             if constant.header is not None:
                 tensors.check_data(constant.header, model.external_file)
+    for node in model.external_nodes:
+        for proto in node.source_tensors():
+            tensors.check_data(tensors.header_of(proto), model.external_file)
 
 
 def check_calls(model: Model) -> None:

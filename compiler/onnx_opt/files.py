@@ -7,6 +7,7 @@ still being written.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import shutil
@@ -24,6 +25,7 @@ except ImportError:  # not on Windows: there, nothing that is open can be remove
 
 PREFIX = ".onnx-opt-"
 _CHUNK = 1 << 20
+_SMALL = 1 << 16
 _FILE, _FOLDER, _SPARE, _LOCK = ".part", ".scratch", ".spare", "lock"
 
 
@@ -57,6 +59,34 @@ class atomic_file:
                 with suppress(FileNotFoundError):
                     os.unlink(self.temporary)
             self.file.close()
+
+
+def contents(path: Path) -> bytes | mmap.mmap:
+    """What a file holds; a large one is mapped. Each map keeps a file open: where a model has more of them than this
+    process may have, it takes as many as it can get."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= _SMALL:
+            return file.read()
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not _allow_more_files():
+                raise
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _allow_more_files() -> bool:
+    """Raise the number of files that may be open as far as the system lets us; whether that is more than before."""
+    try:
+        import resource
+    except ImportError:
+        return False
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return soft != hard
+    return False
 
 
 def is_special(path: Path) -> bool:

@@ -44,9 +44,12 @@ def attribute_default(op: str, domain: str, version: int, name: str) -> Any:
 
 def newest_version(domain: str = "") -> int:
     """The newest operator set version of a domain that the installed onnx knows; 0 for a domain it does not know."""
-    return int(defs.onnx_opset_version()) if not domain else _newest(domain)
+    return int(defs.onnx_opset_version()) if not domain else _newest().get(domain, 0)
 
 
 @cache
-def _newest(domain: str) -> int:
-    return max((s.since_version for s in defs.get_all_schemas_with_history() if s.domain == domain), default=0)
+def _newest() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for each in defs.get_all_schemas_with_history():
+        found[each.domain] = max(found.get(each.domain, 0), each.since_version)
+    return found

@@ -38,9 +38,9 @@ class ExternalFile:
         graphs = list(model.all_graphs())
         sources = [c for g in graphs for c in g.constants if c.source is not None and _is_external(c)]
         changed = any(g.dirty for g in (model.graph, *model.functions))
-        moved = model.path is not None and model.path.parent.resolve() != path.parent.resolve()
+        self._moved = model.path is not None and model.path.parent.resolve() != path.parent.resolve()
         self._spill = False
-        self.active = bool(sources) and (changed or moved)
+        self.active = bool(sources) and (changed or self._moved)
 
     def spill_new(self) -> None:
         """Move every large weight out of the model, for it would be too large for one message."""
@@ -68,6 +68,10 @@ class ExternalFile:
         source = self.model.path
         if source is None:
             return
+        if self.model.external_nodes and self._moved:
+            where = next(node.label() for node in self.model.external_nodes)
+            remedy = f"write the output to {source.parent}"
+            raise UsageError("an attribute is external data, which can't move", node=where, remedy=remedy)
         held = set()
         for location in self.model.external_locations():
             entry = source.parent / location

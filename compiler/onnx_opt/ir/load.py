@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
-from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorAnnotation
+from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorAnnotation, TensorProto
 
 from onnx_opt import schemas, wire
 from onnx_opt.errors import ModelError
@@ -27,7 +27,7 @@ from onnx_opt.ir.node import ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS, NODE_ATTRIBUTE, 
 from onnx_opt.ir.values import Constant, Value, Variable
 from onnx_opt.wire import Buffer, Span
 
-ATTRIBUTE_NAME, ATTRIBUTE_TYPE = 1, 20
+ATTRIBUTE_NAME, ATTRIBUTE_TYPE, ATTRIBUTE_TENSORS, TENSOR_LOCATION = 1, 20, (5, 10), 14
 MODEL_GRAPH, MODEL_OPSET, MODEL_TRAINING, MODEL_FUNCTION = 7, 8, 20, 25
 NAME_OF_VALUE_INFO, NAME_OF_TENSOR, VALUES_OF_SPARSE = 1, 8, 1
 _LARGE_NODE = 4096
@@ -219,6 +219,8 @@ class _Header(NamedTuple):
     proto: NodeProto
     attributes: tuple[tuple[str, int], ...]
     bodies: tuple[tuple[str, int, Span], ...] = ()
+    external: bool = False
+    """Whether a tensor in the attributes may be external data."""
 
 
 class _GraphLoader:
@@ -344,13 +346,15 @@ class _GraphLoader:
             except DecodeError:
                 proto = None  # nested deeper than protobuf reads, or damaged: the scan below tells
             if proto is not None and not any(_holds_graph(attribute) for attribute in proto.attribute):
-                return _Header(proto, tuple([(attribute.name, attribute.type) for attribute in proto.attribute]))
+                attributes = tuple([(attribute.name, attribute.type) for attribute in proto.attribute])
+                return _Header(proto, attributes, (), any(map(_is_external, proto.attribute)))
         return self._scan_node(span)
 
     def _scan_node(self, span: Span) -> _Header:
         kept: list[bytes] = []
         attributes: list[tuple[str, int]] = []
         bodies: list[tuple[str, int, Span]] = []
+        external = False
         for field, tag, start, end in wire.scan(self.buffer, span.start, span.end):
             if field != NODE_ATTRIBUTE:
                 kept.append(self.buffer[tag:end])
@@ -366,9 +370,11 @@ class _GraphLoader:
                     graphs.append((-1, Span(inner_tag, a, b)))
                 elif inner == ATTRIBUTE_GRAPHS:
                     graphs.append((len(graphs), Span(inner_tag, a, b)))
+                elif inner in ATTRIBUTE_TENSORS:
+                    external |= any(each[0] == TENSOR_LOCATION for each in wire.scan(self.buffer, a, b))
             attributes.append((name, kind))
             bodies.extend((name, position, place) for position, place in graphs)
-        return _Header(NodeProto.FromString(b"".join(kept)), tuple(attributes), tuple(bodies))
+        return _Header(NodeProto.FromString(b"".join(kept)), tuple(attributes), tuple(bodies), external)
 
     def _make_node(self, span: Span, header: _Header) -> Node:
         proto = header.proto
@@ -385,6 +391,8 @@ class _GraphLoader:
         for name in proto.output:
             list.append(node._outputs, self._define(name, node))
         self._check_form(node, header)
+        if header.external:
+            self.model.external_nodes.append(node)
         return node
 
     def _check_form(self, node: Node, header: _Header) -> None:
@@ -459,6 +467,12 @@ class _GraphLoader:
             if name in self.infos:
                 self.local[name].info = self.infos[name]
         return self.local[name]
+
+
+def _is_external(attribute: AttributeProto) -> bool:
+    if attribute.type == AttributeProto.TENSOR:
+        return attribute.t.data_location != TensorProto.DEFAULT
+    return any(tensor.data_location != TensorProto.DEFAULT for tensor in attribute.tensors)
 
 
 def _check_text(*names: str) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_opt import files
+from onnx_opt.errors import ModelError
 from onnx_opt.ir import order, tensors
 from onnx_opt.ir.names import Names
 from onnx_opt.wire import Buffer, Span
 
 if TYPE_CHECKING:
     from onnx_opt.analysis import Facts
-    from onnx_opt.errors import ModelError
     from onnx_opt.ir.graph import Function, Graph
     from onnx_opt.ir.node import Node
     from onnx_opt.ir.values import Constant, Value
@@ -51,6 +51,8 @@ class Model:
         self.orphans: dict[Value, None] = {}
         """Values that lost their last use since the last sweep."""
         self.has_training_info = False
+        self.external_nodes: list[Node] = []
+        """Nodes of the source whose attributes hold external data."""
         self.problem: ModelError | None = None
         """What the first node is accused of that is not as its operator's schema asks."""
         self._node_names: Names | None = None
@@ -199,6 +201,8 @@ class Model:
         """The mapped contents of an external data file. Raises ModelError where it is missing or out of bounds."""
         if location not in self._external:
             path = tensors.resolve_external(self.path.parent if self.path else None, location)
-            with path.open("rb") as file:
-                self._external[location] = mmap(file.fileno(), 0, access=ACCESS_READ) if path.stat().st_size else b""
+            try:
+                self._external[location] = files.contents(path)
+            except OSError as error:
+                raise ModelError(f"external data '{location}' can't be read: {error.strerror}") from None
         return self._external[location]

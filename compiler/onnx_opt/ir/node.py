@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, NodeProto
+from onnx import AttributeProto, NodeProto, TensorProto
 
 from onnx_opt import schemas, wire
 from onnx_opt.errors import ModelError
@@ -162,6 +162,13 @@ class Node(Identity, gs.Node):
         for field, tag, start, end in wire.scan(self.graph.model.buffer, self.source.start, self.source.end):
             if field == NODE_ATTRIBUTE:
                 yield Span(tag, start, end)
+
+    def source_tensors(self) -> Iterator[TensorProto]:
+        """The tensors in the attributes of the source."""
+        for span in self.source_attributes():
+            assert self.graph is not None
+            proto = AttributeProto.FromString(self.graph.model.buffer[span.start : span.end])
+            yield from [proto.t] if proto.type == AttributeProto.TENSOR else proto.tensors
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """The attribute `name`; where the node does not set it, the default of this operator version, then `default`.

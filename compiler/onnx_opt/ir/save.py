@@ -74,7 +74,7 @@ class _Writer:
                 self.done[inner] = self._graph(inner)
         functions = {f.source: f for f in model.functions}
         out: list[Piece] = []
-        opsets_written = model.opsets == model.source_opsets
+        same_opsets = opsets_written = model.opsets == model.source_opsets
         for field, span in model.layout:
             if field == MODEL_GRAPH:
                 out.extend(_nest(MODEL_GRAPH, self.done[model.graph]))
@@ -84,7 +84,7 @@ class _Writer:
             elif field == MODEL_OPSET and not opsets_written:
                 out.extend(self._opset_imports())
                 opsets_written = True
-            elif field != MODEL_OPSET or model.opsets == model.source_opsets:
+            elif field != MODEL_OPSET or same_opsets:
                 out.append(self.view[span.tag : span.end])
         for key, value in model.metadata.items():
             entry = StringStringEntryProto(key=key, value=value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -103,6 +104,11 @@ def read_header(buffer: Buffer, span: Span) -> TensorHeader:
         proto = TensorProto.FromString(b"".join(kept))
     except DecodeError:
         raise ModelError("an initializer can't be decoded") from None
+    return header_of(proto, raw)
+
+
+def header_of(proto: TensorProto, raw: tuple[int, int] | None = None) -> TensorHeader:
+    """The header of a tensor; `raw` is where its raw data lies, if it has any."""
     location = _location(proto) if proto.data_location == TensorProto.EXTERNAL else None
     _check_shape(proto.name, proto.data_type, proto.dims)
     return TensorHeader(proto.name, proto.data_type, tuple(proto.dims), raw, location)
@@ -203,11 +209,13 @@ def resolve_external(folder: Path | None, location: str) -> Path:
         path = (folder / location).resolve()
         if not location or Path(location).is_absolute() or not path.is_relative_to(folder.resolve()):
             raise ModelError(f"external data '{location}' is outside of the model's folder; copy it beside the model")
-        if not path.is_file():
+        if not stat.S_ISREG(path.stat().st_mode if path.exists() else 0):
             reason = "is no file" if path.exists() else f"is missing from {folder}"
             raise ModelError(f"external data file '{location}' {reason}")
     except (ValueError, RuntimeError) as error:  # a zero byte in the name, links that go round in circles
         raise ModelError(f"external data '{location}' has no file: {error}") from None
+    except OSError as error:
+        raise ModelError(f"external data '{location}' can't be opened: {error.strerror}") from None
     return path
 
 
