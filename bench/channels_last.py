@@ -180,6 +180,31 @@ def function(blocks: int) -> onnx.ModelProto:
     return model
 
 
+def region(nodes: int) -> onnx.ModelProto:
+    """One region of `nodes` nodes: additions of earlier values, activations, Concat and Split in NHWC; now and then one
+    leaves to a pool or comes from a Conv, so that no layout suits them all."""
+    build = Builder(opset=OPSET)
+    recent = [conv(build, "x", 3, CHANNELS)]
+    means = []
+    while len(build.nodes) < nodes:
+        draw = build.random.random()
+        x, other = recent[-1], recent[int(build.random.integers(len(recent)))]
+        if draw < 0.02:
+            means.append(first(build, "GlobalMaxPool", x))
+        elif draw < 0.04:
+            recent.append(conv(build, x, CHANNELS, CHANNELS, kernel=1))
+        elif draw < 0.5:
+            recent.append(build.node("Add", x, other))
+        elif draw < 0.6:
+            joined = build.node("Concat", x, other, axis=-1)
+            recent.append(build.node("Split", joined, outputs=2, axis=-1))
+        else:
+            recent.append(build.node("Tanh", x))
+        recent = recent[-5:]
+    y = build.node("Sum", first(build, "GlobalMaxPool", recent[-1]), *means)
+    return finish(build, "nhwc-region", y, "batch", 1, 1, CHANNELS)
+
+
 def vit(layers: int, heads: int = 4) -> onnx.ModelProto:
     """Attention over patches: heads by Reshape and Transpose, keys transposed once more, tokens back to an image."""
     build = Builder(opset=OPSET)
@@ -215,5 +240,6 @@ NETWORKS: dict[str, Callable[[int], onnx.ModelProto]] = {
     "nhwc-qdq": qdq,
     "nhwc-if": conditional,
     "nhwc-function": function,
+    "nhwc-region": region,
     "vit": vit,
 }

@@ -13,6 +13,7 @@
     nested:N             N If nodes, each in a branch of the one before
     nhwc-resnet:N, nhwc-senet:N, nhwc-unet:N, nhwc-ssd:N, nhwc-qdq:N, nhwc-if:N, nhwc-function:N
                          N blocks or levels of a network in NHWC, as TensorFlow's converter writes it at first
+    nhwc-region:N        N nodes in NHWC that hang together, between few operators that want their channels first
     vit:N                N layers of attention over patches of an image in NHWC
 """
 

@@ -11,6 +11,7 @@
     extremes       chains of 50,000, one value with 50,000 users, If nested 1,000 deep: ten times the size, at most
                    twelve times the seconds
     help           seconds of `onnx-opt --help`
+    layout         what the layout pass takes on networks in NHWC, in proportion to their nodes (wall seconds)
     resnet50       ResNet-50 optimized and proven, start to end (wall seconds)
     roundtrip      load and save 100,000 transformer nodes, beside protobuf and onnx-ir (in one process, the best)
     memory         rewrite 1.5 GB of inline weights without validation: own memory, less that of a tiny model
@@ -134,6 +135,21 @@ def extremes(bench: Bench) -> None:
         bench.add("extremes", f"{kind} {sizes[1]:,} / {sizes[0]:,}", ratio, "x", fewer, more, limit=12.0)
 
 
+def layout(bench: Bench) -> None:
+    """One region that holds the whole network, thousands of small ones, and attention."""
+    for kind, sizes in (("nhwc-region", (2_000, 20_000)), ("nhwc-resnet", (150, 1_500)), ("vit", (80, 800))):
+        costs = {}
+        for size in (4, 20) if bench.quick else sizes:
+            model = generated(f"{kind}:{size}")
+            nodes = node_count(model)
+            run = bench.best(Tool("layout", (*OURS.command, "-O0", "--layout", "--json")), model)
+            seconds = json.loads(run.stdout)["passes"][0]["seconds"] if run.ok else 0.0
+            costs[nodes] = seconds / nodes
+            bench.add("layout", f"{kind}, {nodes:,} nodes", seconds, "s", run, limit=10.0)
+        (few, low), (many, high) = costs.items()
+        bench.add("layout", f"{kind}, a node of {many:,} / of {few:,}", high / max(low, 1e-9), "x", limit=2.0)
+
+
 def help_text(bench: Bench) -> None:
     runs = [measure.run([sys.executable, "-m", "onnx_opt.cli", "--help"]) for _ in range(5)]
     best = min(runs, key=lambda run: (not run.ok, run.wall))
@@ -184,6 +200,7 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "chain": chain,
     "growth": growth,
     "extremes": extremes,
+    "layout": layout,
     "help": help_text,
     "resnet50": resnet50,
     "roundtrip": roundtrip,

@@ -40,7 +40,10 @@ def test_compare_reports_what_is_no_model(tmp_path: Path) -> None:
     assert [row["verdict"] for row in report["rows"]] == ["not a model"]
 
 
-@pytest.mark.parametrize("scenario", ["growth", "help", "resnet50", "memory", "memory-proven", "external", "extremes"])
+SCENARIOS = ["growth", "layout", "help", "resnet50", "memory", "memory-proven", "external", "extremes"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scale(scenario: str, tmp_path: Path) -> None:
     report = bench("scale.py", tmp_path / "report.json", "--quick", scenario)
     assert report["figures"]

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import pytest
 
-from onnx_opt.layout.mincut import solve
+from onnx_opt.layout.mincut import FEW, solve
 from onnx_opt.layout.problem import FIXED, Problem
 
 
@@ -33,6 +33,16 @@ def test_as_good_as_trying_every_choice(block):
     for seed in range(50 * block, 50 * block + 50):
         problem = random_problem(seed, sites=1 + seed % 9)
         assert problem.cost(solve(problem)) == cheapest(problem), seed
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_few_sites_are_tried_in_every_combination(block, monkeypatch):
+    for seed in range(50 * block, 50 * block + 50):
+        problem = random_problem(seed, sites=1 + seed % FEW, most=3)
+        tried = solve(problem)
+        monkeypatch.setattr("onnx_opt.layout.mincut.FEW", 0)
+        assert solve(problem) == tried, seed
+        monkeypatch.undo()
 
 
 def test_every_level_counts():

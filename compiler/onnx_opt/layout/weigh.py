@@ -24,6 +24,7 @@ class Weights:
 
     def __init__(self, inputs: Sequence[Value]):
         self.assumed: dict[Any, int] = {}
+        self._sizes: dict[Any, int] = {}
         for value in inputs:
             dims = value.dims
             if dims and shapes.is_symbolic(dims[0]):
@@ -45,13 +46,16 @@ class Weights:
         return self.bytes_of(node.inputs[0])
 
     def _size(self, value: Value, dim: Any) -> int:
-        assert value.graph is not None
-        facts = value.graph.model.facts
-        sizes: dict[Any, int] = {}
-        for symbol in dim.free_symbols:
-            if symbol not in self.assumed:
-                _, high = facts.bounds(symbol)
-                self.assumed[symbol] = min(high, LARGEST_ASSUMED) if high is not None else ASSUMED_SIZE
-            sizes[symbol] = self.assumed[symbol]
-        found = shapes.substitute(dim, sizes)
-        return max(int(found), 1) if isinstance(found, int) else ASSUMED_SIZE
+        """What a symbolic dim counts as."""
+        size = self._sizes.get(dim)
+        if size is None:
+            found = shapes.substitute(dim, {symbol: self._assumed(value, symbol) for symbol in dim.free_symbols})
+            size = self._sizes[dim] = max(int(found), 1) if isinstance(found, int) else ASSUMED_SIZE
+        return size
+
+    def _assumed(self, value: Value, symbol: Any) -> int:
+        if symbol not in self.assumed:
+            assert value.graph is not None
+            _, high = value.graph.model.facts.bounds(symbol)
+            self.assumed[symbol] = min(high, LARGEST_ASSUMED) if high is not None else ASSUMED_SIZE
+        return self.assumed[symbol]
