@@ -343,7 +343,9 @@ class Shapes:
         if exact is not None:
             return exact
         if isinstance(b, int):
-            return floor_quotient(a, b) if b > 0 else floor_quotient(self.sub(0, a), -b)
+            found = floor_quotient(a, b) if b > 0 else floor_quotient(self.sub(0, a), -b)
+            low, high = intervals.of(found, self._stated)  # a size of at most 64, in windows of 64, is one window
+            return int(low) if low == high else found
         return 0 if self.at_least(a, 0) and self.at_least(b, self.add(a, 1)) else floor_quotient(a, b)
 
     def _extreme(self, function: str, a: Any, b: Any) -> Any:

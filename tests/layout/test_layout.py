@@ -287,6 +287,16 @@ def test_transposes_of_dims_of_one_become_reshapes():
     )
 
 
+def test_a_dim_may_be_one_by_its_bounds():
+    # A length of at most 64 is one window of 64.
+    net = Net()
+    pooled = net.op("AveragePool", net.input("x", ["N", 4, "L"]), kernel_shape=[64], strides=[64], ceil_mode=1)
+    net.output(net.transpose(net.op("Relu", pooled), [0, 2, 1]))
+    result = onnx_opt.optimize(net.model(), passes="layout", dims={"L": (1, 64)})
+    assert result.report.status == "proven"
+    assert kinds(result.to_proto()) == ["AveragePool", "Relu", "Reshape"]
+
+
 def test_transposes_go_into_gemm():
     expect(
         """g (float[3,4] a, float[5,3] b) => (float[4,5] y) {
