@@ -232,6 +232,17 @@ DROPPING = {
 }
 
 
+@pytest.mark.parametrize(("axis", "perm"), [(0, [1, 0, 2]), (0, [2, 1, 0]), (1, [0, 2, 1])])
+def test_indices_are_transposed_instead_of_what_is_looked_up(axis, perm):
+    net = Net()
+    ids = net.input("ids", ["N", "L"], TensorProto.INT64)
+    table = floats(5, 300) if axis == 0 else floats(300, 5)
+    net.output(net.op("Exp", net.transpose(net.op("Gather", table, ids, axis=axis), perm)))
+    result, _ = optimized(net.model())
+    assert count(result, "Transpose") == 1
+    assert (result.graph.node[0].op_type == "Transpose") == (perm != [2, 1, 0])
+
+
 def test_an_axis_that_comes():
     net = Net()
     a = net.transpose(net.op("ArgMax", net.input("x", ["N", 3, 4, 5]), axis=-1), [0, 3, 1, 2])

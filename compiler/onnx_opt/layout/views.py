@@ -11,7 +11,7 @@ import numpy as np
 from onnx_opt import shapes
 from onnx_opt.layout.axes import Listed
 from onnx_opt.layout.behaviour import Behaviour, Edit, Placed, Prefer, Slot, need
-from onnx_opt.layout.perms import Perm, inverse, is_identity, permuted, restricted, widened
+from onnx_opt.layout.perms import Perm, identity, inverse, is_identity, permuted, restricted, widened
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Node, Value
@@ -69,31 +69,54 @@ class Reducing(Behaviour):
 
 @dataclass(frozen=True)
 class Gathering(Behaviour):
-    """Gather: the axis is replaced by the axes of the indices."""
+    """Gather: the axis is replaced by the axes of the indices. So a lookup of transposed indices gives the transposed
+    result, though what is looked up in stays as it is."""
 
     def place(self, node: Node, slot: Slot, perm: Perm, prefer: Prefer) -> Placed:
         data, indices = node.inputs[0], node.inputs[1]
         need(data.rank is not None and indices.rank is not None, "a rank is unknown")
-        need(data.constant is None, "the operand is constant")
         assert data.rank is not None and indices.rank is not None
-        axis, extra = int(node.attribute("axis", 0)) % data.rank, indices.rank
-        if slot.is_result:
-            need(extra <= 1, "the indices are no list")
-            perm = perm if extra else lifted(perm, [axis], prefer(data))
+        axis, extra = self._axis(node), indices.rank
+        if not slot.is_result:
+            of_data = perm if slot.index == 0 else identity(data.rank)
+            of_indices = perm if slot.index == 1 else identity(extra)
+        elif extra:
+            of_data, of_indices = _divided(perm, axis, extra)
         else:
-            need(slot.index == 0, "indices have no layout")
-        result = tuple(each for old in perm for each in _expanded(old, axis, extra))
-        return Placed(operands={0: perm}, results={} if is_identity(result) else {0: result})
+            of_data, of_indices = lifted(perm, [axis], prefer(data)), ()
+        placed = Placed()
+        for index, value, own in ((0, data, of_data), (1, indices, of_indices)):
+            if not is_identity(own):
+                need(value.constant is None, "the operand is constant")
+                placed.operands[index] = own
+        result = tuple(new for old in of_data for new in _replaced(old, axis, of_indices))
+        if not is_identity(result):
+            placed.results = {0: result}
+        return placed
 
     def rebuild(self, node: Node, placed: Placed, edit: Edit) -> None:
-        perm = placed.operands[0]
-        edit.attrs["axis"] = inverse(perm)[int(node.attribute("axis", 0)) % len(perm)]
+        if 0 in placed.operands:
+            edit.attrs["axis"] = inverse(placed.operands[0])[self._axis(node)]
+
+    def _axis(self, node: Node) -> int:
+        return int(node.attribute("axis", 0)) % (node.inputs[0].rank or 1)
 
 
-def _expanded(old: int, axis: int, extra: int) -> Sequence[int]:
+def _divided(perm: Perm, axis: int, extra: int) -> tuple[Perm, Perm]:
+    """What a permutation of the result of Gather does to the axes of the data, and to the `extra` ones of the indices,
+    which stand in place of `axis`. Raises Refused where it parts the latter."""
+    block = [each for each in perm if axis <= each < axis + extra]
+    start = perm.index(block[0])
+    need(list(perm[start : start + extra]) == block, "the axes of the indices would be apart")
+    rest = [axis if place == start else each for place, each in enumerate(perm) if place == start or each not in block]
+    return tuple(each if each <= axis else each - extra + 1 for each in rest), tuple(each - axis for each in block)
+
+
+def _replaced(old: int, axis: int, of_indices: Perm) -> Sequence[int]:
+    """The axes of the result that stand for an axis of the data."""
     if old == axis:
-        return range(axis, axis + extra)
-    return (old if old < axis else old + extra - 1,)
+        return [axis + each for each in of_indices]
+    return (old if old < axis else old + len(of_indices) - 1,)
 
 
 AXES = Listed("axes", 1)
