@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from onnx_opt import types
 from onnx_opt.ir import Node, Value
 from onnx_opt.layout.perms import compose, inverse, is_identity, moves_nothing
 from onnx_opt.layout.views import shape_operand
-from onnx_opt.rewrite import anyof, known, op, opt, require, rest, rule
+from onnx_opt.rewrite import anyof, domain, known, op, opt, require, rest, rule
+from onnx_opt.target import CONTRIB, Target
 
 ANY_VERSION = 1 << 30
 NOT_A_SWAP = "the Transpose does not swap the last two dims alone"
@@ -97,6 +99,26 @@ def transposed_matrix_product(x: Value, y: Value, p: Any, left: Node | None) -> 
     return op.Gemm(x, y, transA=1) if left is not None else op.Gemm(x, y, transB=1)
 
 
+FUSED = domain(CONTRIB).FusedMatMul
+
+
+@rule(
+    anyof(
+        op.MatMul(op.Transpose("x", perm="p").named("left"), "y").named("product"),
+        op.MatMul("x", op.Transpose("y", perm="p")).named("product"),
+        FUSED(op.Transpose("x", perm="p").named("left"), "y").named("product"),
+        FUSED("x", op.Transpose("y", perm="p")).named("product"),
+    )
+)
+def transpose_into_fused_matmul(x: Value, y: Value, p: Any, left: Node | None, product: Node, target: Target) -> Any:
+    """ONNX Runtime's own product of matrices transposes either operand by a flag."""
+    require(target.supports("FusedMatMul", CONTRIB), f"{target.name} has no FusedMatMul")
+    require(types.is_float(x.elem_type) and x.elem_type != TensorProto.BFLOAT16, "FusedMatMul has no such type")
+    require_swap(p, x if left is not None else y)
+    flag = "transA" if left is not None else "transB"
+    return FUSED(x, y, **{**product.attrs, flag: int(not product.attribute(flag, 0))})
+
+
 # -- into Einsum and Shape ---------------------------------------------------------------------------------------------
 
 
@@ -164,4 +186,4 @@ ABSORB = [
     transpose_into_gemm_a, transpose_into_gemm_b, transposed_matrix_product, transpose_into_einsum,
     transpose_of_einsum, einsum_to_transpose, shape_of_transpose,
 ]  # fmt: skip
-RULES = [*MERGE, *ABSORB, transpose_to_reshape]
+RULES = [*MERGE, *ABSORB, transpose_into_fused_matmul, transpose_to_reshape]

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 
 import onnx_opt
 from layout_models import Net, count, kinds, optimized, transposed_bytes
-from onnx_text import expect, parse, reasons, run
+from onnx_text import expect, expect_unchanged, parse, reasons, run
 
 NCHW, NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 SIZES = {"static": [1, 16, 16, 3], "batch": ["N", 16, 16, 3], "spatial": ["N", "H", "W", 3]}
@@ -307,6 +307,20 @@ def test_transposes_go_into_gemm():
         "g (float[3,4] a, float[5,3] b) => (float[4,5] y) { y = Gemm <transA = 1, transB = 1> (a, b) }",
         "layout",
     )
+
+
+BETWEEN_HEADS = """g (float[N,5,3,4] a, float[N,5,2,4] b) => (float[N,5,3,2] y) {
+    t = Transpose <perm = [0, 1, 3, 2]> (b)
+    y = MatMul (a, t)
+}"""
+
+
+def test_products_of_onnx_runtime_take_transposes_in():
+    fused = BETWEEN_HEADS.replace("t = Transpose <perm = [0, 1, 3, 2]> (b)", "")
+    fused = fused.replace("MatMul (a, t)", "com.microsoft.FusedMatMul <transB = 1> (a, b)")
+    header = '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>'
+    expect(BETWEEN_HEADS, header + fused, "layout", target="ort-cpu")
+    expect_unchanged(BETWEEN_HEADS, "layout", "portable has no FusedMatMul")
 
 
 def widening(batch, width: int) -> onnx.ModelProto:
