@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from onnx_opt.errors import TargetError, UsageError
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx.ml"})
 CONTRIB = "com.microsoft"
+
+Layout = Literal["nchw", "nhwc"]
 
 _FLOATS = frozenset({"float32", "float16", "float64", "bfloat16"})
 _INTS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"})
@@ -27,7 +29,8 @@ class Target:
     that it rejects; `newest_opset` its newest version of the standard domain (None: any); `fused_at_load` the sequences
     of operators that it makes one kernel of by itself, so that nothing is gained by writing them as one; `alignment`
     the multiple of channels per dtype at which its fastest kernels start; `half_sums` the operators whose sums it may
-    keep in half precision, where other sums of half numbers are FP32.
+    keep in half precision, where other sums of half numbers are FP32; `layout` where it wants the channels of what
+    stands beside a convolution, as far as that costs no transposed byte.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Target:
     fused_at_load: frozenset[tuple[str, ...]] = frozenset()
     alignment: Mapping[str, int] = field(default_factory=dict)
     half_sums: frozenset[str] = frozenset()
+    layout: Layout = "nchw"
 
     def supports(self, op: str, domain: str = "", version: int | None = None) -> bool:
         """May a pass emit this operator? Vendor domains only where the target is that vendor's."""

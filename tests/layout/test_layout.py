@@ -142,6 +142,16 @@ def test_softmax_stays_along_the_last_axis_where_that_costs_nothing(op, first):
     assert count(result, "Transpose") == 2
 
 
+@pytest.mark.parametrize(("pipeline", "first"), [("layout", "Relu"), ("layout{prefer=nhwc}", "Transpose")])
+def test_the_preferred_layout_decides_where_the_bytes_are_equal(pipeline, first):
+    net = Net()
+    y = net.op("Conv", net.transpose(net.input("x", ["N", 4, 4, 3]), NCHW), net.weights(8, 3, 1, 1))
+    net.output(net.op("Exp", net.op("Relu", net.transpose(y, NHWC))))
+    result, _ = optimized(net.model(), pipeline)
+    assert kinds(result)[2] == first
+    assert count(result, "Transpose") == 2
+
+
 def test_graph_outputs_keep_their_names_and_layout():
     net = Net()
     x = net.input("x", ["N", 4, 4, 3])

@@ -14,6 +14,7 @@ from onnx_opt.layout.problem import FIXED, Problem, Weight
 if TYPE_CHECKING:
     from onnx_opt.layout.region import Region, Site, Tensor
     from onnx_opt.layout.weigh import Weights
+    from onnx_opt.target import Layout
 
 LEVELS = 3
 """Transposed bytes; then the number of nodes that move dims; then sites that are not in their preferred form.
@@ -46,11 +47,11 @@ class Choice:
         return self.after < self.before
 
 
-def choose(region: Region, weights: Weights) -> Choice:
-    """The forms with the fewest transposed bytes. Where several are equal, fewer nodes, then the channels first."""
+def choose(region: Region, weights: Weights, prefer: Layout = "nchw") -> Choice:
+    """The forms with the fewest transposed bytes. Where several are equal, fewer nodes, then what is preferred."""
     problem = Problem(LEVELS)
     numbers: dict[Site | None, int] = {}
-    preferred = _preferred_forms(region)
+    preferred = _preferred_forms(region, prefer)
     for site in region.sites.values():
         numbers[site] = problem.site(*_biases(site, preferred[site], weights))
     for tensor in region.tensors:
@@ -72,9 +73,13 @@ def weight_of(tensor: Tensor, weights: Weights) -> Weight:
     return (weights.bytes_of(root), 1, 0)
 
 
-def _preferred_forms(region: Region) -> dict[Site, int]:
-    """For each site the form in which it is fastest, or that of the first thing before it that has one."""
+def _preferred_forms(region: Region, prefer: Layout) -> dict[Site, int]:
+    """For each site the form in which it is fastest, or that of the first thing before it that has one; channels last,
+    if that is preferred, for all that do not say what they want themselves."""
     wanted = region.preferred_form
+    if prefer == "nhwc" and wanted is not None:
+        fastest = {site: site.behaviour.prefers(site.node, site.placed) for site in region.sites.values()}
+        return {site: 1 - wanted if other is None else site.form ^ other for site, other in fastest.items()}
     found: dict[Site, int] = {}
     for site in region.sites.values():
         path: dict[Site, None] = {}

@@ -15,6 +15,7 @@ from onnx_opt.layout.weigh import Weights
 
 if TYPE_CHECKING:
     from onnx_opt.passes import PassContext
+    from onnx_opt.target import Layout
 
 RULE = "solve-layout"
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "FusedConv"})
@@ -22,25 +23,22 @@ ROUNDS = 8
 """Solving a region can let transposes meet that make another one better. Few models need a second round."""
 
 
-def solve(graph: Graph, context: PassContext) -> int:
-    """Bring every region of the model into its best layout. Returns how many were changed."""
+def solve(graph: Graph, context: PassContext, prefer: Layout) -> int:
+    """Bring every region of the model into its best layout, and into the preferred one where several are. Returns how
+    many were changed."""
     weights = Weights(graph.model.graph.inputs)
     changed = 0
     for inner in graph.model.all_graphs():
-        here = _solve_graph(inner, weights, context)
+        here = sum(_improve(region, weights, prefer, context) for region in regions(inner))
         changed += here
         if here:
             order.toposort(inner)
     return changed
 
 
-def _solve_graph(graph: Graph, weights: Weights, context: PassContext) -> int:
-    return sum(_improve(region, weights, context) for region in regions(graph))
-
-
-def _improve(region: Region, weights: Weights, context: PassContext) -> bool:
+def _improve(region: Region, weights: Weights, prefer: Layout, context: PassContext) -> bool:
     """Rewrite a region if that costs less; as a whole or not at all."""
-    choice, seed = choose(region, weights), region.seed
+    choice, seed = choose(region, weights, prefer), region.seed
     # Form alone matters beside a convolution, which fuses with what follows in its layout. Elsewhere it would only
     # move Transposes away from the products that runtimes fuse them with, as in attention.
     worth = choice.is_cheaper or (choice.is_preferred and _has_convolution(region))
