@@ -85,3 +85,11 @@ def transposed_bytes(model: onnx.ModelProto) -> int:
             dims = node.inputs[0].dims or ()
             total += 4 * int(np.prod([dim if isinstance(dim, int) else 1 for dim in dims]))
     return total
+
+
+def cost(model: onnx.ModelProto) -> tuple[int, int]:
+    """What the layout pass makes smaller: transposed bytes, then the number of Transposes."""
+    from onnx_opt.report import measure
+
+    stats = measure(load(model))
+    return stats.transposed_bytes, stats.transposes
