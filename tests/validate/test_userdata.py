@@ -86,7 +86,7 @@ def test_random_samples_follow_the_users_sizes(model):
     text = "g (float[A, B] x, int64[A] i) => (float[A, 2] y) { r = Gather(x, i) y = MatMul(r, w) }"
     data = model(text, w=np.ones((917, 2), np.float32))
     reference = Reference(data, data={"x": np.ones((3, 917), "f"), "i": np.array([2, 0, 1])})
-    assert {record.origin for record in reference.records} == {"user's sample 0", "random"}
+    assert {record.origin.partition(" with ")[0] for record in reference.records} == {"user's sample 0", "random"}
     assert reference.tested_sizes()["B"] == [917]
 
 

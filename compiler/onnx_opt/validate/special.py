@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 SPECIAL_VALUES: Mapping[str, tuple[float, ...]] = {"NaN": (np.nan,), "infinities": (np.inf, -np.inf)}
 """What is fed, by the name that a report has for it."""
-ELEMENTS_EACH = 50
-"""One element in so many is replaced, and one at least."""
+ELEMENTS_EACH, MOST_ELEMENTS = 50, 4
+"""One element in so many is replaced, each special value once at least, and so many at most."""
 FEWEST_ELEMENTS = 2
 """Smaller inputs are numbers that control the model rather than data."""
 
@@ -64,6 +64,7 @@ def _is_data(name: str, value: np.ndarray) -> bool:
 def _sprinkled(value: np.ndarray, numbers: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
     mixed = value.copy()
     flat = mixed.reshape(-1)
-    for i, place in enumerate(rng.integers(0, flat.size, max(1, flat.size // ELEMENTS_EACH)).tolist()):
+    count = max(min(max(1, flat.size // ELEMENTS_EACH), MOST_ELEMENTS), len(numbers))
+    for i, place in enumerate(rng.permutation(flat.size)[:count].tolist()):
         flat[place] = numbers[i % len(numbers)]
     return mixed
