@@ -42,6 +42,7 @@ MEANINGS: dict[str, str] = {
 """The traits and what each says. A package adds its own with `define`."""
 
 _traits: dict[tuple[str, str], dict[str, Any]] = {}
+_newest: dict[str, int] = {}
 _lock = RLock()
 _loaded = _loading = False
 
@@ -71,6 +72,13 @@ def declare(domain: str, *ops: str, **traits: Any) -> None:
         for name, answer in traits.items():
             if known.setdefault(name, answer) != answer:
                 raise ValueError(f"trait '{name}' of {domain or 'ai.onnx'}::{op} is declared already")
+
+
+def declare_newest(domain: str, version: int) -> None:
+    """State that the tables know the operators of a domain up to this operator set. In a later one, they speak of those
+    alone that did not change since. Of several statements the lowest counts."""
+    known = _newest.get(_normal(domain), version)
+    _newest[_normal(domain)] = min(known, version)
 
 
 def _normal(domain: str | None) -> str:
@@ -155,11 +163,27 @@ def elementwise_arity(domain: str, op: str) -> int:
 # -- questions about nodes ---------------------------------------------------------------------------------------------
 
 
+def is_understood(node: Node) -> bool:
+    """Whether what is known of the operator holds at the node's operator set: a later one than the tables' may have
+    changed it, unless the installed onnx says that it did not."""
+    if not _loaded:
+        _load()
+    newest = _newest.get(node.domain)
+    return newest is None or node.version <= newest or _is_unchanged(node.op, node.domain, node.version, newest)
+
+
+@cache
+def _is_unchanged(op: str, domain: str, version: int, newest: int) -> bool:
+    from onnx_opt import schemas
+
+    return version <= schemas.newest_version(domain) and 0 < schemas.since(op, domain, version) <= newest
+
+
 def is_known(node: Node) -> bool:
     """Whether a table speaks of the node's operator. A call of a local function is not the operator of that name."""
     if not _loaded:
         _load()
-    return (node.domain, node.op) in _traits and not _is_call(node)
+    return (node.domain, node.op) in _traits and is_understood(node) and not _is_call(node)
 
 
 def is_pure(node: Node) -> bool:
@@ -170,7 +194,7 @@ def is_pure(node: Node) -> bool:
     mode only.
     """
     answer = ask(node.domain, node.op, "pure", False)
-    if not answer or _is_call(node):
+    if not answer or _is_call(node) or not is_understood(node):
         return False
     return answer is True or bool(answer(node))
 
@@ -186,7 +210,7 @@ def is_foldable(node: Node) -> bool:
     False for what carries subgraphs: an If with a constant condition is inlined instead, and a Loop has no bound.
     """
     answer = _foldable_operator(node.domain, node.op)
-    return (is_pure(node) if answer is None else answer) and not _is_call(node)
+    return (is_pure(node) if answer is None else answer) and not _is_call(node) and is_understood(node)
 
 
 @cache
@@ -210,7 +234,7 @@ def identity_operand(node: Node) -> int | None:
     the values: the answer may change from None to an index as more is known, never back.
     """
     find: Callable[[Node], int | None] | None = ask(node.domain, node.op, "identity")
-    if find is None or node.has_attribute_refs or _is_call(node):
+    if find is None or node.has_attribute_refs or _is_call(node) or not is_understood(node):
         return None
     if any(value.uses for value in node.outputs[1:]):
         return None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from onnx import TensorProto
 
 from onnx_opt.ir import Node, Value
+from onnx_opt.parameters import parameter
 from onnx_opt.rewrite import domain, op, opt, require, rule
 from onnx_opt.target import Target
 
@@ -24,8 +26,6 @@ def fuse_conv_activation(
     x: Value,
     w: Value,
     b: Value | None,
-    low: Value | None,
-    high: Value | None,
     conv: Node,
     activation: Node,
     target: Target,
@@ -34,13 +34,13 @@ def fuse_conv_activation(
     require(target.supports("FusedConv", CONTRIB), f"{target.name} has no FusedConv; it fuses the pair when it loads")
     require(target.name != "ort-cuda" or activation.op in ON_CUDA, f"FusedConv on CUDA has no {activation.op}")
     require(w.elem_type == TensorProto.FLOAT, "FusedConv computes in float32")
-    require(activation.op in ACTIVATIONS or (low is not None and high is not None), "a bound is missing")
     params = None
     if activation.op == "Clip":
-        bounds = [bound.constant for bound in (low, high) if bound is not None]
-        require(all(bound is not None for bound in bounds), "the bounds are only known when the model runs")
-        params = [float(bound.item()) for bound in bounds if bound is not None]
-        require(params[0] <= params[1], "the bounds are in the wrong order")
+        bounds = [parameter(activation, name) for name in ("min", "max")]
+        require(all(bound.known for bound in bounds), "the bounds are only known when the model runs")
+        require(all(bound.value is not None for bound in bounds), "a bound is missing")
+        params = [float(np.asarray(bound.value).item()) for bound in bounds]
+        require(params[0] <= params[1], "the bounds are in the wrong order, or one is NaN")
     elif ACTIVATIONS[activation.op]:
         params = [float(activation.attribute(name)) for name in ACTIVATIONS[activation.op]]
     attrs = {**conv.attrs, "activation": activation.op, "activation_params": params}

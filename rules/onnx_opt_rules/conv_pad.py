@@ -7,36 +7,28 @@ from typing import Any
 import numpy as np
 
 from onnx_opt.ir import Node, Value
+from onnx_opt.parameters import parameter
 from onnx_opt.rewrite import known, op, opt, require, rule
 
 
 def pad_amounts(pad: Node, rank: int) -> list[tuple[int, int]]:
     """(before, after) of each axis of a Pad whose amounts are constant; declines others."""
-    if pad.version < 11:
-        flat = pad.attribute("pads") or pad.attribute("paddings")
-        axes = list(range(rank))
-    else:
-        flat = known(pad.inputs[1].constant, "the padding is only known when the model runs").tolist()
-        listed = pad.input(3)
-        axes = list(range(rank))
-        if listed is not None:
-            chosen = known(listed.constant, "the padded axes are only known when the model runs")
-            axes = [int(axis) % rank for axis in chosen]
-    require(flat is not None and len(flat) == 2 * len(axes), "the padding does not match the rank")
+    given, chosen = parameter(pad, "pads"), parameter(pad, "axes")
+    require(given.known, "the padding is only known when the model runs")
+    require(chosen.known, "the padded axes are only known when the model runs")
+    flat = known(given.numbers, "there is no padding")
+    axes = list(range(rank)) if chosen.numbers is None else [int(axis) % rank for axis in chosen.numbers]
+    require(len(flat) == 2 * len(axes), "the padding does not match the rank")
     amounts = [(0, 0)] * rank
     for position, axis in enumerate(axes):
         amounts[axis] = (int(flat[position]), int(flat[position + len(axes)]))
     return amounts
 
 
-def pad_value(pad: Node) -> Any:
-    """The number a Pad fills with, None where it is only known when the model runs."""
-    if pad.version < 11:
-        return pad.attribute("value", 0.0)
-    operand = pad.input(2)
-    if operand is None:
-        return 0
-    return None if operand.constant is None else operand.constant.item()
+def pads_with_zeros(pad: Node) -> bool:
+    """Whether a Pad is known to fill with zeros; without a number it does."""
+    number = parameter(pad, "value")
+    return number.known and (number.value is None or not np.asarray(number.value).any())
 
 
 @rule(
@@ -45,7 +37,7 @@ def pad_value(pad: Node) -> Any:
 )
 def fold_pad_into_conv(x: Value, w: Value, b: Value | None, pad: Node, conv: Node) -> Any:
     """Pad with zeros, then Conv: the Conv pads."""
-    require(pad.attribute("mode", "constant") == "constant" and pad_value(pad) == 0, "the padding is not zero")
+    require(pad.attribute("mode", "constant") == "constant" and pads_with_zeros(pad), "the padding is not zero")
     require(conv.attribute("auto_pad", "NOTSET") in ("NOTSET", "VALID"), "the Conv chooses its padding itself")
     rank = known(w.rank, "the rank is unknown")
     amounts = pad_amounts(pad, rank)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from onnx_opt import traits
 from onnx_opt.analysis import FactConflict
 from onnx_opt.ir import Graph, Node, Origin, Value, order
 from onnx_opt.passes import PassContext
@@ -136,6 +137,9 @@ def _in_range(each: Rule, node: Node) -> bool:
 def _check_interior(each: Rule, root: Node, match: Match) -> None:
     if any(node.has_attribute_refs for node in match.nodes):
         raise NoMatch("an attribute depends on the call of the local function")
+    for node in match.nodes:
+        if not traits.is_understood(node):
+            raise NoMatch(f"operator set {node.version} is newer than what is known of {node.op}")
     if each.shared:
         return
     inside = set(match.nodes)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onnx_opt.layout.axes import Along, Listed, PerAxis
 from onnx_opt.layout.behaviour import TRAIT, Absorbing, Behaviour, Fixed
 from onnx_opt.layout.perms import Perm
 from onnx_opt.layout.products import Contracting
 from onnx_opt.layout.views import Gathering, Inserting, OneAxis, Reducing, View
 from onnx_opt.layout.windows import Windowed
+from onnx_opt.parameters import parameter
 from onnx_opt.traits import declare
 
 if TYPE_CHECKING:
@@ -47,12 +46,9 @@ def _untouched(node: Node, axes: Perm) -> bool:
     """Whether Resize or Upsample leaves these axes as they are."""
     if node.attribute("axes") is not None:
         return not {int(axis) % len(node.inputs[0].dims or (0,)) for axis in node.attribute("axes")} & set(axes)
-    scales = node.input(2 if node.op == "Resize" and node.version >= 11 else 1)
-    known = scales.constant if scales is not None else None
-    if known is None:
-        known = np.array(node.attribute("scales") or [])
-    if known.size:
-        return all(known.flat[axis] == 1 for axis in axes)
+    scales = parameter(node, "scales").numbers
+    if scales:
+        return all(scales[axis] == 1 for axis in axes)
     before, after = node.inputs[0].dims, node.outputs[0].dims
     return before is not None and after is not None and all(before[axis] == after[axis] for axis in axes)
 

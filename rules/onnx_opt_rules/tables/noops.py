@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto
 
-from onnx_opt.laws import is_everywhere, laws
+from onnx_opt.laws import laws
+from onnx_opt.parameters import Parameter, parameter, place_of
 from onnx_opt.traits import ask, declare
 
 if TYPE_CHECKING:
@@ -45,15 +46,6 @@ def _constant(node: Node, index: int) -> np.ndarray | None:
 def _keeps_dims(node: Node, index: int = 0) -> bool:
     before, after = _dims(node.input(index)), _dims(node.output(0))
     return before is not None and before == after
-
-
-def _ints(node: Node, operand: int, attribute: str) -> list[int] | None:
-    """Integers that later operator sets take from an operand and earlier ones from an attribute; None if unknown."""
-    if node.input(operand) is not None:
-        array = _constant(node, operand)
-        return None if array is None else [int(i) for i in array.flat]
-    listed = node.attribute(attribute)
-    return list(listed) if listed is not None else None
 
 
 # -- broadcasting ------------------------------------------------------------------------------------------------------
@@ -169,12 +161,12 @@ def _slices_everything(node: Node) -> bool:
     """With positive steps, a slice of full length starts at 0 with step 1. A negative one reverses."""
     if not _keeps_dims(node):
         return False
-    steps = [1] if node.input(4) is None else _ints(node, 4, "")
-    return steps is not None and all(step > 0 for step in steps)
+    steps = parameter(node, "steps")
+    return steps.known and all(step > 0 for step in steps.numbers or ())
 
 
 def _pads_nothing(node: Node) -> bool:
-    pads = _ints(node, 1, "paddings" if node.domain == "" and node.version < 2 else "pads")
+    pads = parameter(node, "pads").numbers
     return pads is not None and not any(pads)
 
 
@@ -210,7 +202,7 @@ def _scatters_nothing(node: Node) -> bool:
 
 def _reduces_nothing(node: Node) -> bool:
     """No axes, and told to take that as none instead of all."""
-    if node.attribute("noop_with_empty_axes", 0) != 1 or node.version < (13 if node.op == "ReduceSum" else 18):
+    if parameter(node, "noop_with_empty_axes").value != 1:
         return False
     return node.input(1) is None or _dims(node.input(1)) == (0,)
 
@@ -230,19 +222,22 @@ def _resizes_nothing(node: Node) -> bool:
         return False
     if node.attribute("antialias", 0) != 0 or node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
-    return is_everywhere(_constant(node, 1 if node.version < 11 else 2), 1.0) or _keeps_sizes(node)
+    return _all_ones(parameter(node, "scales")) or _keeps_sizes(node)
 
 
 def _keeps_sizes(node: Node) -> bool:
-    return node.version >= 11 and node.input(3) is not None and _keeps_dims(node)
+    place = place_of(node.op, node.domain, node.version, "sizes")
+    return isinstance(place, int) and node.input(place) is not None and _keeps_dims(node)
 
 
 def _upsamples_nothing(node: Node) -> bool:
     if node.version < 7:
         return node.attribute("height_scale") == 1 and node.attribute("width_scale") == 1
-    if node.version < 9:
-        return all(scale == 1 for scale in node.attribute("scales", [0]))
-    return is_everywhere(_constant(node, 1), 1.0)
+    return _all_ones(parameter(node, "scales"))
+
+
+def _all_ones(scales: Parameter) -> bool:
+    return bool(scales.numbers) and all(scale == 1 for scale in scales.numbers or ())
 
 
 def _has(attribute: str, value: Any) -> Callable[[Node], bool]:
