@@ -31,6 +31,7 @@ MEANINGS: dict[str, str] = {
     "pure": "results depend on operands and attributes only, the same in every run (bool, or a predicate of the node)",
     "removable": "may be removed when nobody reads its results (bool; True for every declared operator by default)",
     "foldable": "may be computed ahead of time when it is pure (bool; True by default)",
+    "kept": "stays a node even where all that it reads is constant, since runtimes look for it (bool)",
     "carries_bodies": "also depends on the subgraphs in its attributes (bool)",
     "commutative": "f(a, b) = f(b, a) (bool)",
     "idempotent": "f(f(x)) = f(x) to the bit (bool)",
@@ -220,6 +221,11 @@ def _foldable_operator(domain: str, op: str) -> bool | None:
         return False
     pure = ask(domain, op, "pure", False)
     return pure if isinstance(pure, bool) else None
+
+
+def is_kept(node: Node) -> bool:
+    """Whether the node says something to the runtime that its result as a constant would not."""
+    return bool(ask(node.domain, node.op, "kept", False))
 
 
 def carries_bodies(node: Node) -> bool:

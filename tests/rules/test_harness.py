@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from onnx_opt import traits
 from onnx_opt.errors import UsageError
 from onnx_opt.harness import find_rules, sampler, verify
 from onnx_opt.harness.runtime import Refused, run_model
@@ -15,6 +16,7 @@ from onnx_opt.harness.text import describe, summary
 from onnx_opt.harness.verify import make_instance
 from onnx_opt.rewrite import anyof, const, domain, driver, op, opt, require, rest, rule
 from onnx_opt.worker import shared
+from onnx_opt_rules.tables.noops import NOOPS
 
 RULES = find_rules()
 
@@ -23,6 +25,21 @@ RULES = find_rules()
 def test_rule_holds(name):
     report = verify(RULES[name], instances=30)
     assert report.passed, "\n".join(map(describe, report.failures))
+
+
+@pytest.mark.parametrize("name", sorted(set(NOOPS) - {"Identity"}))
+def test_no_ops_of_the_table_do_nothing(name):
+    """The rows of the table as rules: whatever is said to be the identity gives its operand back to the bit."""
+
+    @rule(op[name](rest("operands")), shared=True, exact=True)
+    def bypass(root):
+        index = traits.identity_operand(root)
+        require(index is not None, "it does something")
+        return root.inputs[index]
+
+    report = verify(bypass, instances=12, seed=100)
+    wrong = [failure for failure in report.failures if failure.kind != "no instances"]
+    assert not wrong, "\n".join(map(describe, wrong))
 
 
 # -- wrong rules are found ---------------------------------------------------------------------------------------------

@@ -130,6 +130,7 @@ NEGATIVE: list[Instance] = [
     ("y = Abs(x)", "", None),
     ("y = Clip(x)", "", None),  # infinities become the largest finite number
     ("y = Clip(i, k)", "int64 k = {0}", None),
+    ("y = ScatterND(x, k, e)", "int64[1, 0] k = {}, float[1, 2, 3, 4] e = {" + "0, " * 23 + "0}", None),  # all of x
     ("y = Resize(n, , k)", "float[4] k = {1, 1, 2, 2}", None),
     ('y = Resize <coordinate_transformation_mode = "tf_crop_and_resize"> (n, r, k)',
      "float[8] r = {0, 0, 0, 0, 1, 1, 1, 1}, float[4] k = {1, 1, 1, 1}", None),

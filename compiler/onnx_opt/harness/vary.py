@@ -170,6 +170,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+LARGEST = 2**63 - 1
 NEEDED = frozenset({"equation"})
 """Attributes without which no node is valid."""
 
@@ -203,7 +204,7 @@ def _changed(draw: Draw, name: str, value: Any) -> Any:
     if name == "equation":
         return _changed_equation(draw, value.decode())
     if isinstance(value, bool | int):
-        return draw.pick([0, 1, 2, -1, value + 1])
+        return draw.pick([0, 1, 2, -1, min(value + 1, LARGEST)])
     if isinstance(value, float):
         return draw.pick([0.0, 1.0, 0.5, -0.25, 2 * value])
     if isinstance(value, list | tuple) and value and isinstance(value[0], int):
@@ -224,7 +225,7 @@ def _changed_list(draw: Draw, numbers: list[int]) -> list[int]:
     if draw.chance(0.4):
         return draw.shuffled(numbers)
     position = draw.integer(0, len(numbers) - 1)
-    numbers[position] = max(numbers[position] + draw.pick([-1, 1]), 0)
+    numbers[position] = min(max(numbers[position] + draw.pick([-1, 1]), 0), LARGEST)
     return numbers
 
 

@@ -31,8 +31,6 @@ ATTEMPTS = 4
 ANY_CONSTANT = 9
 """The operator set from which Constant holds every type; before, these alone."""
 FIRST_CONSTANTS = (np.dtype("float16"), np.dtype("float32"), np.dtype("float64"))
-KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
-"""Quantized weights stay quantized: the pair tells the runtime to compute in integers."""
 
 
 def fold(graph: Graph, context: PassContext, max_growth: int | None) -> None:
@@ -80,7 +78,7 @@ class _Folder:
 
     def _is_known(self, node: Node) -> bool:
         """Whether the analyses know all results: then nothing is left to compute."""
-        if node.bodies or node.has_attribute_refs or node.op in KEPT:
+        if node.bodies or node.has_attribute_refs or traits.is_kept(node):
             return False
         if node.op == "Constant" and not node.domain and node.graph.is_function_body:  # type: ignore[union-attr]
             return False
@@ -96,7 +94,7 @@ class _Folder:
         return bool(found)
 
     def _is_foldable(self, node: Node) -> bool:
-        if node in self.refused or node.op in KEPT or node.bodies or node.has_attribute_refs or not node.inputs:
+        if node in self.refused or traits.is_kept(node) or node.bodies or node.has_attribute_refs or not node.inputs:
             return False
         if not all(self._is_constant(value) for value in node.inputs if value.name):
             return False

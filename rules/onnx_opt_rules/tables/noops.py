@@ -196,7 +196,8 @@ def _gathers_in_order(node: Node) -> bool:
 
 
 def _scatters_nothing(node: Node) -> bool:
-    dims = _dims(node.input(1))
+    """There are no updates. (Indices without elements are not enough: an index of length 0 is the whole tensor.)"""
+    dims = _dims(node.input(2))
     return dims is not None and any(dim == 0 for dim in dims)
 
 

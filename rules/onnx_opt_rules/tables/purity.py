@@ -122,6 +122,9 @@ declare("", "Dropout", pure=_infers_dropout)
 declare("", "BatchNormalization", pure=_infers_batch_normalization)
 declare("", CONTROL_FLOW, pure=True, carries_bodies=True)
 declare("", RANDOM, pure=False)
+# Quantized weights stay quantized: the pair tells the runtime to compute in integers.
+for _domain in ("", "com.microsoft"):
+    declare(_domain, "QuantizeLinear DequantizeLinear", kept=True)
 
 declare("ai.onnx.ml", MACHINE_LEARNING, pure=True)
 declare("ai.onnx.preview", "FlexAttention", pure=True, carries_bodies=True)
