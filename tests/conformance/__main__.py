@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -30,7 +31,8 @@ def main() -> int:
     names = _names(arguments)
     folder = None if arguments.no_shrink else arguments.regressions
     start = time.perf_counter()
-    campaign = Campaign(names, arguments.jobs, folder, tell=lambda text: print(text, flush=True))
+    tell = partial(print, flush=True)
+    campaign = Campaign(names, arguments.jobs, folder, tell, arguments.precision)
     summary = campaign.run()
     print(*summary.coverage(), sep="\n")
     print(f"{summary} in {time.perf_counter() - start:.0f} s ({_spelled(arguments)})")
@@ -66,6 +68,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="*", type=Path, default=[], help="model files, and folders of them")
     parser.add_argument("--no-backend", action="store_true", help="leave the onnx package's backend tests out")
     parser.add_argument("--case", nargs="*", help="these cases and no others")
+    parser.add_argument(
+        "--precision", action="store_true", help="also passes that lower it, whose results have only to fit"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes; all cores by default")
     parser.add_argument("--json", type=Path, help="where to write the report")
     parser.add_argument("--no-shrink", action="store_true", help="only report, write no regressions")

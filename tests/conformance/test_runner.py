@@ -11,7 +11,7 @@ from runner.store import read, write
 from runner.ways import Way
 from runner.worker import Died, Worker
 
-WRONG = f"{__file__.removesuffix('test_runner.py')}wrong_rule.py:relu_is_identity"
+WRONG = f"{__file__.removesuffix('test_runner.py')}wrong.py"
 
 MODEL = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -28,11 +28,11 @@ g (float[n, 2] x, float[2] unread) => (float[n, 2] y, float[n, 2] z) <float[2] w
 def test_a_wrong_rule_is_found_and_its_case_made_small(tmp_path):
     model = onnx.parser.parse_model(MODEL)
     feeds = [{"x": np.float32([[1, -2], [-3, 4]]), "unread": np.zeros(2, np.float32)}]
-    finding = judge(Original.of(model, feeds), Way(WRONG))
+    finding = judge(Original.of(model, feeds), Way(f"{WRONG}:relu_is_identity"))
     assert isinstance(finding, Finding) and finding.kind == "different"
     worker = Worker()
     try:
-        small = shrink(worker, model.SerializeToString(), feeds, Way(WRONG), finding)
+        small = shrink(worker, model.SerializeToString(), feeds, Way(f"{WRONG}:relu_is_identity"), finding)
         path = write(tmp_path, worker, "case", small)
     finally:
         worker.close()
@@ -40,6 +40,22 @@ def test_a_wrong_rule_is_found_and_its_case_made_small(tmp_path):
     again = read(path)
     assert again.way == small.way and again.feeds[0].keys() == small.feeds[0].keys()
     assert path.suffix == ".onnxtxt"
+
+
+def test_a_fault_in_how_dead_code_is_treated_keeps_some_when_it_is_made_small():
+    model = onnx.parser.parse_model(MODEL)
+    model.graph.node.append(onnx.helper.make_node("Exp", ["a"], ["unread_result"]))
+    model.graph.node.append(onnx.helper.make_node("Sqrt", ["unread_result"], ["unread_too"]))
+    feeds = [{"x": np.float32([[1, -2], [-3, 4]]), "unread": np.zeros(2, np.float32)}]
+    way = Way(f"{WRONG}:fails_on_dead_code")
+    finding = judge(Original.of(model, feeds), way)
+    assert isinstance(finding, Finding) and finding.kind == "failed"
+    worker = Worker()
+    try:
+        small = shrink(worker, model.SerializeToString(), feeds, way, finding)
+    finally:
+        worker.close()
+    assert [node.op_type for node in small.model.graph.node] == ["Exp"]
 
 
 def test_what_is_right_is_not_reported():

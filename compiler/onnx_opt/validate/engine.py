@@ -62,7 +62,8 @@ class Engine:
         options = self._ort.RunOptions()
         options.log_severity_level = _FATAL
         watchdog = threading.Timer(self._runtime.limit, setattr, (options, "terminate", True))
-        watchdog.start()
+        if math.isfinite(self._runtime.limit):
+            watchdog.start()
         clock = Clock()
         try:
             values = {name: self._to_runtime(self._slots.get(name), value) for name, value in feed.items()}

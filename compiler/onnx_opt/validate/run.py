@@ -26,9 +26,10 @@ _GRACE = 10.0  # seconds after its limit in which a run may still end by itself
 @dataclass(frozen=True)
 class Runtime:
     """How to run. `threads` 0 leaves the number to ONNX Runtime; `custom_ops` are libraries of custom operators;
-    a run that takes longer than `limit` seconds counts as refused, since random inputs can make a loop endless.
-    Without `reuse`, ONNX Runtime gives memory back instead of planning which value takes whose place: for models of
-    many nodes, since it plans in a time quadratic in the number of values."""
+    a run that takes longer than `limit` seconds counts as refused, since random inputs can make a loop endless; an
+    infinite limit needs no thread that watches. Without `reuse`, ONNX Runtime gives memory back instead of planning
+    which value takes whose place: for models of many nodes, since it plans in a time quadratic in the number of values.
+    """
 
     threads: int = 0
     custom_ops: tuple[Path, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import pickle
 import signal
@@ -54,7 +55,7 @@ class Worker:
     def get(self, handle: int, attribute: str) -> Any:
         return self._ask("get", handle, attribute)
 
-    def call(self, handle: int, method: str, *args: Any, limit: float | None = None) -> Any:
+    def call(self, handle: int, method: str, *args: Any, limit: float = math.inf) -> Any:
         return self._ask("call", handle, method, *args, limit=limit)
 
     def drop(self, handle: int) -> None:
@@ -62,7 +63,7 @@ class Worker:
             with contextlib.suppress(Crashed):
                 self._ask("drop", handle)
 
-    def apply(self, name: str, *args: Any, limit: float | None = None) -> Any:
+    def apply(self, name: str, *args: Any, limit: float = math.inf) -> Any:
         return self._ask("apply", name, *args, limit=limit)
 
     def kill(self) -> None:
@@ -72,16 +73,16 @@ class Worker:
         self._process.kill()
         self._process.wait()
 
-    def _ask(self, *request: Any, limit: float | None = None) -> Any:
+    def _ask(self, *request: Any, limit: float = math.inf) -> Any:
         with self._lock:
             done, result = self._exchange(request, limit)
         if done:
             return result
         raise result
 
-    def _exchange(self, request: tuple[Any, ...], limit: float | None) -> Any:
+    def _exchange(self, request: tuple[Any, ...], limit: float) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
-        watchdog = threading.Timer(limit, self._expire) if limit is not None else None
+        watchdog = threading.Timer(limit, self._expire) if math.isfinite(limit) else None
         try:
             if watchdog is not None:
                 watchdog.start()
@@ -89,7 +90,7 @@ class Worker:
             return frames.receive(self._process.stdout)
         except (EOFError, OSError) as error:
             self.kill()
-            raise Crashed(f"took over {limit:g} s" if self._late and limit else self._ending()) from error
+            raise Crashed(f"took over {limit:g} s" if self._late else self._ending()) from error
         except BaseException:
             self.kill()  # interrupted in the middle: what it would reply next answers an old question
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from typing import Any
 
@@ -26,7 +27,7 @@ class Objects:
         """An attribute of an object."""
         return getattr(self._held[handle], attribute)
 
-    def call(self, handle: int, method: str, *args: Any, limit: float | None = None) -> Any:
+    def call(self, handle: int, method: str, *args: Any, limit: float = math.inf) -> Any:
         """Call a method of an object."""
         return getattr(self._held[handle], method)(*args)
 
@@ -34,7 +35,7 @@ class Objects:
         """Forget an object."""
         self._held.pop(handle, None)
 
-    def apply(self, name: str, *args: Any, limit: float | None = None) -> Any:
+    def apply(self, name: str, *args: Any, limit: float = math.inf) -> Any:
         """Call a function."""
         return named(name)(*args)
 

@@ -19,8 +19,8 @@ from .worker import LIMIT, Died, Failed, Worker
 
 HARNESS = "harness"
 """The kind of a finding about the generator or the runner themselves."""
-LONG_LIMIT = 900.0
-"""Seconds that real models may take."""
+LONG_LIMIT = 300.0
+"""Seconds of work that real models may take."""
 SHRUNK_PER_KIND = 3
 """Findings with the same way, kind and text that are made small; many cases meet one bug. Of one case and kind, only
 the first is."""
@@ -35,9 +35,10 @@ class Campaign:
         jobs: int = 1,
         regressions: Path | None = None,
         tell: Callable[[str], object] = lambda text: None,
+        precision: bool = False,
     ):
         self.reports: list[Report] = []
-        self.regressions, self.tell = regressions, tell
+        self.regressions, self.tell, self.precision = regressions, tell, precision
         self.jobs = max(1, jobs)
         self._names: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
         for item in enumerate(names):
@@ -71,7 +72,7 @@ class Campaign:
             except queue.Empty:
                 worker.close()
                 return
-            report = examined(worker, name)
+            report = examined(worker, name, self.precision)
             with self._lock:
                 self._places[name] = place
                 self.reports.append(report)
@@ -105,13 +106,14 @@ def _stem(name: str) -> str:
     return f"{kind}-{Path(rest).stem}".replace("_", "-")
 
 
-def examined(worker: Worker, name: str) -> Report:
+def examined(worker: Worker, name: str, precision: bool = False) -> Report:
     """The report on a case; a way on which the process dies is left out in another try."""
     limit = LONG_LIMIT if kind_of(name) in (FILE, LIGHT) else LIMIT
     deaths: list[Finding] = []
     while True:
         try:
-            report: Report = worker.call("examine", name, [death.way for death in deaths], limit=limit)
+            skip = [death.way for death in deaths]
+            report: Report = worker.call("examine", name, precision, skip, limit=limit)
         except Died as death:
             action, _, way = death.stage.partition(" ")
             if action not in ("optimize", "run", "compare") or any(each.way == way for each in deaths):

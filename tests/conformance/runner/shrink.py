@@ -18,9 +18,9 @@ from .worker import LIMIT, Died, Failed, Worker
 
 SECONDS = 120.0
 """How long one case may take to shrink."""
-HANG_SECONDS = 900.0
-HANG_LIMIT = 4.0
-"""Seconds after which a smaller model that never ends is given up: each that still hangs costs them."""
+HANG_SECONDS = 1800.0
+HANG_LIMIT = 2.0
+"""Seconds of work after which a smaller model that never ends is given up: each that still hangs costs them."""
 
 
 @dataclass
@@ -74,9 +74,10 @@ class _Shrinker:
         """The finding, where `case` fails in the same manner as the first one."""
         wanted = self.best.finding
         names = {value.name for value in case.model.graph.input}
-        feeds = [{name: value for name, value in feed.items() if name in names} for feed in case.feeds]
+        case.feeds = [{name: value for name, value in feed.items() if name in names} for feed in case.feeds]
+        arguments = case.model.SerializeToString(), case.feeds, case.way
         try:
-            found = self.worker.call("try_model", case.model.SerializeToString(), feeds, case.way, limit=self.limit)
+            found = self.worker.call("try_model", *arguments, limit=self.limit)
         except Died as death:
             kind = "hang" if death.hangs else "crash"
             if wanted.kind != kind or death.stage.partition(" ")[0] not in ("optimize", "run", "compare"):
@@ -88,7 +89,6 @@ class _Shrinker:
             return None
         if found.kind == "failed" and found.text.split(":")[0] != wanted.text.split(":")[0]:
             return None
-        case.feeds = feeds
         return found
 
     def _take_first(self, cases: Iterable[Small]) -> bool:
@@ -144,7 +144,7 @@ class _Shrinker:
 
 def _simpler_ways(way: Way) -> Iterator[Way]:
     """One pass, then two of them, then all but one of the way."""
-    names = single_passes()
+    names = single_passes(not way.keeps_precision)
     yield from (Way(name) for name in names)
     if way.target != "portable" or way.dims:
         yield Way(way.pipeline)

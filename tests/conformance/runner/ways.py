@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, Literal, get_args, get_origin
@@ -41,7 +41,7 @@ class Way:
     @property
     def kind(self) -> str:
         """The preset or the pass where nothing else is special, 'random' for all other ways."""
-        return str(self) if str(self) in (*PRESETS, *single_passes()) else "random"
+        return str(self) if str(self) in (*PRESETS, *single_passes(True)) else "random"
 
     @property
     def passes(self) -> Pipeline:
@@ -65,20 +65,24 @@ def _passes(text: str) -> Pipeline:
 
 
 @cache
-def single_passes() -> tuple[str, ...]:
-    """The passes that leave a model's meaning and interface alone."""
-    return tuple(sorted(name for name, cls in registry().passes.items() if not cls.redefines and not _is_example(cls)))
+def single_passes(precision: bool = False) -> tuple[str, ...]:
+    """The passes that leave a model's meaning and interface alone; `precision`: those that lower the precision too."""
+    passes = registry().passes.items()
+    own = [(name, cls) for name, cls in passes if not cls.redefines and not _is_example(cls)]
+    return tuple(sorted(name for name, cls in own if precision or cls.stage != "precision"))
 
 
 def _is_example(cls: type) -> bool:
     return not cls.__module__.startswith("onnx_opt_passes")
 
 
-def ways_for(seed: int, symbols: dict[str, int]) -> list[Way]:
-    """Passes alone, every preset, and a few random ones. `symbols` are sizes in the first feed."""
+def ways_for(seed: int, symbols: dict[str, int], precision: bool = False) -> list[Way]:
+    """Passes alone, every preset, and a few random ones. `symbols` are sizes in the first feed; `precision`: passes that
+    lower it are among them, and of what these make only the form is judged."""
     draw = Draw(seed ^ 0x5EED)
-    ways = [Way(name) for name in (*sorted(draw.shuffled(single_passes())[:SINGLE_PASSES]), *PRESETS)]
-    ways.append(Way(random_pipeline(draw)))
+    passes = single_passes(precision)
+    ways = [Way(name) for name in (*sorted(draw.shuffled(passes)[:SINGLE_PASSES]), *PRESETS)]
+    ways.append(Way(random_pipeline(draw, passes)))
     if draw.chance(0.3):
         ways.append(Way(draw.pick(["O2", "O3"]), draw.pick(["ort-cpu", "ort-cuda"])))
     if symbols and draw.chance(0.3):
@@ -90,21 +94,22 @@ def ways_for(seed: int, symbols: dict[str, int]) -> list[Way]:
 # -- random pipelines --------------------------------------------------------------------------------------------------
 
 
-def random_pipeline(draw: Draw) -> str:
+def random_pipeline(draw: Draw, passes: Sequence[str]) -> str:
     """Passes in any order with any options, repeated groups among them, as text."""
-    return ",".join(spell_item(_item(draw, depth=0)) for _ in range(draw.pick([1, 2, 3, 4])))
+    return ",".join(spell_item(_item(draw, passes, depth=0)) for _ in range(draw.pick([1, 2, 3, 4])))
 
 
-def _item(draw: Draw, depth: int) -> Item:
+def _item(draw: Draw, passes: Sequence[str], depth: int) -> Item:
     if draw.chance(0.25) and depth < 2:
-        inner = tuple(_item(draw, depth + 1) for _ in range(draw.integer(1, 3)))
+        inner = tuple(_item(draw, passes, depth + 1) for _ in range(draw.integer(1, 3)))
         return Repeat(inner, draw.pick([1, 2, 3, 10]))
-    return _with_options(draw, find_pass(draw.pick(single_passes()))())
+    return _with_options(draw, find_pass(draw.pick(passes))())
 
 
 def _with_options(draw: Draw, each: Pass) -> Pass:
-    """The pass with some of its options changed. What it refuses, such as two options at once, is left as it is."""
-    for option in each.declared_options():
+    """The pass with some of its options changed. What it refuses, such as two options at once, is left as it is; those of
+    a pass that lowers the precision may change the interface as well."""
+    for option in each.declared_options() if each.stage != "precision" else ():
         values = _values(option)
         if values and draw.chance(0.3):
             try:

@@ -36,8 +36,8 @@ class Report:
     seconds: float = 0.0
 
 
-def examine(stage: Stage, name: str, skip: Sequence[str] = ()) -> Report:
-    """Send the model of a case through all ways but those in `skip`."""
+def examine(stage: Stage, name: str, precision: bool = False, skip: Sequence[str] = ()) -> Report:
+    """Send the model of a case through all ways but those in `skip`; `precision` as for `ways_for`."""
     start = time.perf_counter()
     stage("make")
     report = Report(name)
@@ -51,7 +51,7 @@ def examine(stage: Stage, name: str, skip: Sequence[str] = ()) -> Report:
     report.nodes, report.opset = len(case.model.graph.node), coverage.opset(case.model)
     report.operators, report.types = coverage.operators(case.model), coverage.types(case.model)
     report.features = coverage.features(case.model, case.feeds)
-    for way in ways_for(case.seed, case.symbols):
+    for way in ways_for(case.seed, case.symbols, precision):
         if str(way) in skip:
             continue
         report.ways.append(way.kind)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
+from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-LIMIT = 60.0
-"""Seconds that a task may take between two signs of life, unless its caller knows better."""
+LIMIT = 30.0
+"""Seconds of work that a task may take between two signs of life, unless its caller knows better."""
+PATIENCE = 20.0
+"""How many times that it may take on the clock, since others may keep the processor busy."""
 TASKS_PER_PROCESS = 400
 """A process is replaced now and then, so that no leak adds up."""
 
@@ -26,9 +31,10 @@ class Failed(Exception):
 
 
 class Worker:
-    """Calls functions of `work.TASKS` in another process."""
+    """Calls functions of a module's `TASKS` in another process."""
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: str = "runner.work") -> None:
+        self._tasks = tasks
         self._process: Any = None
         self._pipe: Connection | None = None
         self._done = 0
@@ -42,7 +48,7 @@ class Worker:
         stage = "start"
         while True:
             try:
-                if not self._pipe.poll(limit):
+                if not self._wait(limit):
                     self.close()
                     raise Died(stage, hangs=True)
                 kind, content = self._pipe.recv()
@@ -57,11 +63,21 @@ class Worker:
                 raise Failed(content)
             return content
 
+    def _wait(self, limit: float) -> bool:
+        """Whether there is a sign of life before `limit` seconds of work are over."""
+        assert self._pipe is not None
+        until, worked = time.monotonic() + PATIENCE * limit, _seconds_of_work(self._process.pid)
+        while not self._pipe.poll(min(limit, 1.0)):
+            now = _seconds_of_work(self._process.pid)
+            if time.monotonic() > until or (now is not None and worked is not None and now - worked > limit):
+                return False
+        return True
+
     def _start(self) -> None:
         self.close()
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, self._tasks), daemon=True)
         self._process.start()
         theirs.close()
         self._done = 0
@@ -76,22 +92,30 @@ class Worker:
         self._process = self._pipe = None
 
 
-def _serve(pipe: Connection) -> None:
+def _seconds_of_work(pid: int) -> float | None:
+    """Seconds that a process had on a processor; None where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _serve(pipe: Connection, module: str) -> None:
     """Do what is asked for until the other end closes. What native code writes to stderr is of no use to anyone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     import traceback
 
     from onnx_opt.worker import run_inline
 
-    from .work import TASKS
-
-    run_inline()
+    run_inline()  # this is the process that may crash
+    tasks = import_module(module).TASKS
     while True:
         try:
             task, arguments = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(("result", TASKS[task](lambda text: pipe.send(("stage", text)), *arguments)))
+            pipe.send(("result", tasks[task](lambda text: pipe.send(("stage", text)), *arguments)))
         except Exception:  # told to the other end, which knows what to make of it
             pipe.send(("error", traceback.format_exc()))
