@@ -138,6 +138,13 @@ def optimize(
     liberties = read_liberties(fast_math)
     pipeline = for_level(level, liberties) if passes is None else Pipeline.of(passes)
     found = target if isinstance(target, Target) else find_target(target)
+    from onnx_opt.proof import Evidence
+    from onnx_opt.validate.run import require_runtime
+
+    evidence = Evidence(
+        data, tolerance, samples, seed, dims or {}, shapes or {}, custom_ops, jobs=jobs, liberties=liberties
+    )
+    evidence.check()
     compilation = Compilation(
         Input.of(model),
         pipeline,
@@ -148,26 +155,12 @@ def optimize(
         tolerant=not strict,
         jobs=jobs,
         liberties=liberties,
+        evidence=evidence,
     )
     job = _Job(compilation, progress or (lambda what, done, total: None))
     if not validate:
         return job.result(job.build(instruments))
-    from onnx_opt.proof import Evidence
-    from onnx_opt.validate.run import require_runtime
-
     require_runtime()  # where it is missing, say so before any work is done
-    evidence = Evidence(
-        data,
-        tolerance,
-        samples,
-        seed,
-        compilation.dims,
-        compilation.shapes,
-        custom_ops,
-        jobs=jobs,
-        liberties=liberties,
-    )
-    evidence.check()
     build = job.build(instruments)
     search = job.search(evidence, Path(scratch) if scratch else None)
     proof = job.prove(build, search, strict or bisect, bisect, Path(reproducer) if reproducer else None)
@@ -241,6 +234,7 @@ class _Job:
             liberties=build.journal.liberties_taken(),
         )
         report.warnings += dict.fromkeys(build.journal.failures)
+        report.measured = dict(build.journal.measured)
         if proof is not None:
             report.add_verdict(proof.verdict, proof.faults, proof.warnings)
             if self.compilation.wished.items:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx_opt import checks
 from onnx_opt.errors import ModelError, OnnxOptError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from onnx_opt.instrument import Instrument
+    from onnx_opt.proof import Evidence
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class Compilation:
     """Threads; 0 for as many as there are cores. The result does not depend on it."""
     liberties: frozenset[str] = frozenset()
     """What rules may do because the user grants it."""
+    evidence: Evidence | None = None
+    """What passes that measure go by."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What they measured: a build with fewer rewrites measures only what is new."""
 
     def original(self) -> Graph:
         """The model as it was given, checked, and with the sizes that were asked for."""
@@ -147,10 +152,20 @@ class Compilation:
         """The passes behind the `wished` ones."""
         return Pipeline(tuple(dropwhile(_redefines, self.pipeline.items)))
 
+    def _context(self, journal: Journal) -> PassContext:
+        return PassContext(
+            self.target,
+            journal,
+            tolerant=self.tolerant,
+            jobs=self.jobs,
+            liberties=self.liberties,
+            evidence=self.evidence,
+            memory=self.memory,
+        )
+
     def _run(self, graph: Graph, pipeline: Pipeline, journal: Journal, instruments: Sequence[Instrument] = ()) -> Build:
-        context = PassContext(self.target, journal, tolerant=self.tolerant, jobs=self.jobs, liberties=self.liberties)
         try:
-            pipeline.run(graph, context, instruments)
+            pipeline.run(graph, self._context(journal), instruments)
         except OnnxOptError as error:
             error.locate(self.source.path)
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Node
@@ -71,6 +71,8 @@ class Journal:
     """The key of every admitted rewrite; its position is the rewrite's running number."""
     failures: list[str] = field(default_factory=list)
     """A line on each pass that failed, was undone, and was left out."""
+    measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What a pass measured to decide what it does, by pass: plain data for the report."""
     _declines: dict[Origin, dict[tuple[str, str], str]] = field(default_factory=dict)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx_opt.compilation import Build, Compilation, Input, folder_of
 from onnx_opt.errors import UsageError, ValidationError
@@ -20,8 +20,12 @@ from onnx_opt.liberties import NO_INFS, NO_NANS
 from onnx_opt.passes import registry
 from onnx_opt.pipeline import Pipeline
 from onnx_opt.report import Fault
+from onnx_opt.target import Target
 from onnx_opt.validate import Reference, Runtime, Source, Verdict, first_bad, prove
 from onnx_opt.validate.special import SPECIAL_VALUES
+
+if TYPE_CHECKING:
+    from onnx_opt.precision.verdict import HalfPrecision
 
 INNER_VALUES = 16
 """Values inside of the graph that are compared beside the outputs, where both models compute them under one name."""
@@ -94,9 +98,15 @@ class Prover:
     scratch: Path
     inner: int = 0
     lowered: str = ""
+    half: HalfPrecision | None = None
+    """How a result in half precision is judged; by tolerance alone where this is None."""
 
     def judge(self, candidate: Source, quick: bool = False) -> Verdict:
         """What is known of a candidate; `quick` stops at the first thing that is wrong."""
+        if self.half is not None:
+            from onnx_opt.precision.verdict import judge
+
+            return judge(self.reference, candidate, self.half, quick)
         return prove(
             self.reference,
             candidate,
@@ -115,6 +125,20 @@ class Prover:
         finally:
             if source.path is not None:
                 shutil.rmtree(source.path.parent)
+
+
+def half_precision(pipeline: Pipeline, target: Target, tolerance: Any) -> HalfPrecision | None:
+    """How the result of a pipeline that lowers to half precision is judged; None for any other."""
+    lowering = next((each for each in pipeline.passes() if each.lowers_to), None)
+    if lowering is None:
+        return None
+    from onnx_opt.precision.formats import find_format
+    from onnx_opt.precision.metrics import find_metric, tolerance_of
+    from onnx_opt.precision.verdict import HalfPrecision
+
+    name = getattr(lowering, "metric", "max-rel")
+    metric = find_metric(name, tolerance_of(tolerance), find_format(lowering.lowers_to))
+    return HalfPrecision(metric, target.half_sums, lowering.lowers_to)
 
 
 def _is_installed(pipeline: Pipeline) -> bool:
@@ -193,7 +217,8 @@ class Search:
         lowered = pipeline.lowers_to
         inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and not lowered else 0
         exact = pipeline.exact and not compilation.liberties
-        prover = Prover(reference, evidence.tolerance, exact, scratch, inner, lowered)
+        half = half_precision(pipeline, compilation.target, evidence.tolerance)
+        prover = Prover(reference, evidence.tolerance, exact, scratch, inner, lowered, half)
         return Search(compilation, prover, tell)
 
     def examine(self, build: Build) -> Proof:

@@ -165,6 +165,8 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     proof: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What passes measured to decide what they do, by pass."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time by phase: load, passes, save, validate."""
     granted: tuple[str, ...] = ()
@@ -203,6 +205,7 @@ class Report:
             "warnings": list(self.warnings),
             "notes": list(self.notes),
             "validation": self.proof,
+            "measured": self.measured,
             "seconds": {phase: round(s, 4) for phase, s in self.seconds.items()},
         }
 

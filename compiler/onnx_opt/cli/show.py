@@ -26,6 +26,8 @@ def print_report(report: Report, with_times: bool) -> None:
         console.print(_rewrites(report))
     if report.granted:
         console.print(_liberties(report), markup=False)
+    if report.measured or report.proof.get("half"):
+        console.print(_half(report))
     if with_times:
         console.print(_times(report))
     console.print(printable(_verdict(report)), markup=False)
@@ -89,6 +91,27 @@ def _liberties(report: Report) -> str:
         taken[liberty].append(f"{count} times by {rule}")
     lines = (f"{liberty} {', '.join(uses) or 'not taken'}" for liberty, uses in taken.items())
     return f"fast-math: {'; '.join(lines)}"
+
+
+def _half(report: Report) -> Table:
+    """What half precision costs: the nodes that stay FP32, the runs it took to find them, the error in either way."""
+    from rich.text import Text
+
+    figures = report.proof.get("half") or {}
+    table = new_table("half precision", "", "")
+    for name, measured in report.measured.items():
+        kept = measured["by_range"] + measured["by_loss"] + measured["by_search"]
+        reason = measured["refused"] or measured["unmeasured"]
+        table.add_row(
+            Text(f"{name}: nodes kept in FP32 by measurement"), Text(reason or f"{kept} of {measured['nodes']}")
+        )
+        table.add_row(f"{name}: runs of the model", f"{measured['total_executions']} of {measured['limit']} at most")
+    for key in ("true_half_precision", "onnx_runtime", "cuda"):
+        if key in figures:
+            table.add_row(Text(f"{figures['metric']} error, {key.replace('_', ' ')}"), f"{float(figures[key]):.2g}")
+    if figures:
+        table.add_row("tolerance", f"{figures['tolerance']:g}")
+    return table
 
 
 def _times(report: Report) -> Table:

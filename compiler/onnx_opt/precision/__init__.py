@@ -17,5 +17,6 @@ graph that the checker takes; what it leaves alone has a reason in `Lowering.kep
 from __future__ import annotations
 
 from onnx_opt.precision.lowering import Lowering, Rounding, lower, static_reasons
+from onnx_opt.precision.search import Choice, Measured, choose, measure
 
-__all__ = ["Lowering", "Rounding", "lower", "static_reasons"]
+__all__ = ["Choice", "Lowering", "Measured", "Rounding", "choose", "lower", "measure", "static_reasons"]

@@ -19,6 +19,7 @@ class Format:
     whole model that is taken as normal, relative to the magnitude of the output."""
 
     name: str
+    dtype: str
     elem_type: int
     largest: float
     smallest: float
@@ -28,7 +29,15 @@ class Format:
 
 def _format(name: str, elem_type: int, dtype: type, tolerance: float) -> Format:
     info = ml_dtypes.finfo(dtype)
-    return Format(name, elem_type, float(info.max), 8 * float(info.smallest_subnormal), float(info.eps) / 2, tolerance)
+    return Format(
+        name,
+        np.dtype(dtype).name,
+        elem_type,
+        float(info.max),
+        8 * float(info.smallest_subnormal),
+        float(info.eps) / 2,
+        tolerance,
+    )
 
 
 FORMATS = {
@@ -36,3 +45,8 @@ FORMATS = {
     int(TensorProto.BFLOAT16): _format("bf16", TensorProto.BFLOAT16, ml_dtypes.bfloat16, 8e-2),
 }
 """ONNX element type -> format."""
+
+
+def find_format(dtype: str) -> Format:
+    """The format of a numpy (ml_dtypes) type by name: float16 or bfloat16."""
+    return next(form for form in FORMATS.values() if form.dtype == dtype)

@@ -5,7 +5,7 @@ One run per sample measures all of them, and holds no more of them at a time tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,20 +35,31 @@ class Ranges:
             if finite:
                 self.largest[name] = max(self.largest.get(name, 0.0), *finite)
 
+    def of_values(self, values: Iterable[Value], form: Format) -> str:
+        """What is wrong with the first of some values that half precision cannot hold; '' where it holds all."""
+        for value in values:
+            if found := problem(self.largest.get(value.name), form, HEADROOM):
+                return f"'{value.name}' {found}"
+        return ""
+
+    def of_sum(self, node: Node, form: Format, sums: frozenset[str]) -> str:
+        """What is wrong with the sum inside of a node, where `sums` names it as one that half precision must hold."""
+        if node.op not in sums or node.domain:
+            return ""
+        total = _times(self.largest.get(node.outputs[0].name), _summed(node))
+        return problem(total, form, HEADROOM, only_large=True)
+
     def reason(self, node: Node, form: Format, sums: frozenset[str]) -> str:
         """Why the ranges of its operands and results forbid half precision for a node of the main graph; or ''.
 
         `sums` are the operators of which the sum, too, must be a half number.
         """
-        for what, values in (("operand", node.inputs), ("result", node.outputs)):
-            for value in values:
-                if found := problem(self.largest.get(value.name), form, HEADROOM):
-                    return f"{what} '{value.name}' {found}"
-        if node.op in sums and node.domain == "":
-            count = _summed(node)
-            if found := problem(_times(self.largest.get(node.outputs[0].name), count), form, HEADROOM, True):
-                return f"the sum inside of it {found}"
-        return ""
+        if found := self.of_values(node.inputs, form):
+            return f"operand {found}"
+        if found := self.of_values(node.outputs, form):
+            return f"result {found}"
+        found = self.of_sum(node, form, sums)
+        return f"the sum inside of it {found}" if found else ""
 
 
 def problem(magnitude: float | None, form: Format, headroom: float = 1.0, only_large: bool = False) -> str:

@@ -8,14 +8,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onnx_opt.validate import Reference, Runtime, Source
-from onnx_opt.validate.collect import Collection
+from onnx_opt.validate.collect import Collection, Record
+from onnx_opt.validate.compare import leaves
+from onnx_opt.validate.figures import is_float
 from onnx_opt.validate.run import Session, Value
 from onnx_opt.validate.userdata import user_feeds
 
 if TYPE_CHECKING:
     from onnx_opt.proof import Evidence
 
+LARGEST_INPUT = 16.0
+"""Random inputs beyond that are no common ones."""
 SAMPLES = 2
 """Samples that decisions are made on: each costs a run of every candidate. The proof at the end takes all there are."""
 
@@ -76,7 +82,23 @@ def collect(source: Source, evidence: Evidence | None, meter: Meter, purpose: st
 
             raise Rejected(collection.failure())
         # The last ones have indices over the whole of what they index.
-        return [Sample(record.feed, record.outputs) for record in collection.records[-SAMPLES:]]
+        return [Sample(record.feed, record.outputs) for record in common(collection.records)[-SAMPLES:]]
+
+
+def common(records: Sequence[Record]) -> list[Record]:
+    """The records that half precision is judged on: the user's, else those of random inputs of common magnitudes.
+
+    The proof of other rewrites also draws inputs far larger than what networks are fed. FP32 is right on those and half
+    precision need not be.
+    """
+    given = [record for record in records if record.origin.startswith("user")]
+    return given or [record for record in records if _magnitude(record) <= LARGEST_INPUT] or list(records)
+
+
+def _magnitude(record: Record) -> float:
+    arrays = [array for value in record.feed.values() for _, array in leaves(value)]
+    floats = [array.astype(np.float32) for array in arrays if is_float(array.dtype) and array.size]
+    return max((float(np.abs(array).max()) for array in floats), default=0.0)
 
 
 def _reference(source: Source, evidence: Evidence | None, runtime: Runtime) -> Reference:

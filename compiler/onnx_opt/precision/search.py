@@ -85,6 +85,55 @@ class Findings:
         return f"{self.format}: {kept} of {self.nodes} nodes kept in FP32, {self.metric} {self.error:.2g} in {runs}"
 
 
+@dataclass
+class Measured:
+    """The ranges of the values of a model, what it makes of a few samples in FP32, and the meter of the runs.
+
+    Values keep their names through rewrites, so that the ranges hold for a graph that was rewritten since; what is new
+    in it has none."""
+
+    ranges: ranges.Ranges
+    samples: list[Sample]
+    meter: Meter
+    problem: str = ""
+    """Why nothing was measured."""
+
+    def reasons(self, graph: Graph, context: PassContext, elem_type: int) -> dict[Node, str]:
+        """The nodes of the main graph that these ranges keep in FP32, and why."""
+        return dict(ranges.overflowing(graph, self.ranges, FORMATS[elem_type], context.target.half_sums))
+
+    def broken(self, graph: Graph, context: PassContext, elem_type: int) -> tuple[set[Node], set[Node]]:
+        """The nodes of the main graph whose operands half precision holds and whose results it does not; and those of
+        which it holds both, but not the sum inside."""
+        form, found = FORMATS[elem_type], self.ranges
+        sound = [node for node in graph if not found.of_values(node.inputs, form)]
+        results = {node for node in sound if found.of_values(node.outputs, form)}
+        sums = {node for node in sound if found.of_sum(node, form, context.target.half_sums)}
+        return results, sums - results
+
+
+def measure(graph: Graph, context: PassContext) -> Measured:
+    """Run the model once per sample and measure the range of every value. The graph is not changed.
+
+    Raises UsageError for data that cannot be used."""
+    from onnx_opt.proof import source_of
+
+    count = sum(len(scope) for scope in graph.model.all_graphs())
+    measured = Measured(ranges.Ranges(), [], Meter(runtime_of(context.evidence), run_limit(count)))
+    if graph.opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
+        measured.problem = f"operator sets before {OLDEST_OPSET} are not measured"
+        return measured
+    with tempfile.TemporaryDirectory(prefix="onnx-opt-", ignore_cleanup_errors=True) as scratch:
+        source, names = ranges.instrumented(graph, source_of(graph, Path(scratch)))
+        try:
+            measured.samples = collect(source, context.evidence, measured.meter, "ranges")
+        except (CannotLoad, Rejected, Unreadable, TypeError) as reason:
+            measured.problem = str(reason)
+    for sample in measured.samples:
+        measured.ranges.add(names, sample.outputs.pop())
+    return measured
+
+
 class Choice(dict["Node", str]):
     """The nodes that must stay in FP32, each with the reason, and the `findings` behind them."""
 
@@ -110,20 +159,23 @@ def choose(
     keep_io: bool = True,
     metric: str = "max-rel",
     tolerance: float | None = None,
+    measured: Measured | None = None,
 ) -> Choice:
     """The nodes that must stay in FP32 for the model to be good enough in half precision.
 
     `lower` is the lowering that will be applied; `fixed` are nodes that stay in any case (they are part of the answer),
     `static` those that `lower` keeps by itself (they are not). The data come from `context.evidence`; `metric` and
     `tolerance` (see `onnx_opt.precision.metrics`) decide what is good, the tolerance of the evidence where none is
-    given. The graph is not changed. Raises UsageError for data or a metric that cannot be used.
+    given; `measured` is what `measure` gave for the graph, or for an earlier form of it. The graph is not changed.
+    Raises UsageError for data or a metric that cannot be used.
     """
     form = FORMATS[elem_type]
     if tolerance is None and context.evidence is not None:
         tolerance = tolerance_of(context.evidence.tolerance)
-    measure = find_metric(metric, tolerance, form)
+    found = find_metric(metric, tolerance, form)
+    measured = measured or measure(graph, context)
     with tempfile.TemporaryDirectory(prefix="onnx-opt-", ignore_cleanup_errors=True) as scratch:
-        search = _Search(graph, context, form, measure, lower, keep_io, Path(scratch), dict(static or {}))
+        search = _Search(graph, context, form, found, lower, keep_io, Path(scratch), dict(static or {}), measured)
         return search.run(dict(fixed or {}))
 
 
@@ -138,6 +190,7 @@ class _Search:
         keep_io: bool,
         scratch: Path,
         static: dict[Node, str],
+        measured: Measured,
     ) -> None:
         from onnx_opt.proof import source_of
 
@@ -146,23 +199,27 @@ class _Search:
         self.source: Source = source_of(graph, scratch / "original")
         self.numbers = {node: n for n, node in enumerate(n for g in graph.model.all_graphs() for n in g)}
         count = len(self.numbers)
-        self.meter = Meter(runtime_of(context.evidence), run_limit(count))
+        self.measured, self.meter = measured, measured.meter
         self.findings = Findings(form.name, metric.name, metric.tolerance, count, self.meter.limit)
         self.findings.executions = self.meter.executions
 
     def run(self, keep: dict[Node, str]) -> Choice:
+        if self.measured.problem:
+            self.findings.unmeasured = self.measured.problem
+            return Choice(keep, self.findings)
+        self.findings.samples = len(self.measured.samples)
+        reasons = self.measured.reasons(self.graph, self.context, self.form.elem_type)
+        self.findings.by_range = self._add(keep, reasons)
         try:
-            samples, outputs = self._ranges(keep)
-            ranked = self._ranked(keep, samples[-1])
-        except (CannotLoad, Rejected, Unreadable, TypeError) as reason:
+            ranked = self._ranked(keep, self.measured.samples[-1])
+        except (CannotLoad, Rejected, Unreadable) as reason:
             self.findings.unmeasured = str(reason)
             return Choice(keep, self.findings)
         bench = Bench(
             self.source,
-            self.form.elem_type,
+            self.form,
             self.metric,
-            samples,
-            outputs,
+            list(self.measured.samples),
             self.meter,
             self.lower,
             self.context,
@@ -187,21 +244,6 @@ class _Search:
         return Choice(dict.fromkeys(self.numbers, reason), self.findings)
 
     # -- measuring -----------------------------------------------------------------------------------------------------
-
-    def _ranges(self, keep: dict[Node, str]) -> tuple[list[Sample], int]:
-        """Samples with the FP32 outputs, and the number of outputs; what does not fit is added to `keep`."""
-        if self.graph.opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
-            raise Rejected(f"operator sets before {OLDEST_OPSET} are not measured")
-        source, names = ranges.instrumented(self.graph, self.source)
-        samples = collect(source, self.context.evidence, self.meter, "ranges")
-        found = ranges.Ranges()
-        for sample in samples:
-            found.add(names, sample.outputs[-1])
-        sums = self.context.target.half_sums
-        reasons = ranges.overflowing(self.graph, found, self.form, sums)
-        self.findings.samples = len(samples)
-        self.findings.by_range = self._add(keep, reasons)
-        return samples, len(self.graph.outputs)
 
     def _ranked(self, keep: dict[Node, str], sample: Sample) -> list[Node]:
         """The nodes that remain, the worst first; those that break by themselves are added to `keep`."""
@@ -266,11 +308,13 @@ class _Search:
         return self.meter.left >= len(bench.samples)
 
     def _sizes(self, count: int) -> Iterator[int]:
-        """Growing numbers of nodes, up to half of them."""
+        """Growing numbers of nodes."""
         size = max(1.0, count / 64)
-        while round(size) <= count / 2:
+        while round(size) < count:
             yield round(size)
             size *= GROWTH
+        if round(0.75 * count) > round(size / GROWTH):
+            yield round(0.75 * count)
 
     def _worst(self, keep: Mapping[Node, str], ranked: Sequence[Node], count: int) -> dict[Node, str]:
         found = dict(keep)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from onnx_opt.precision.evaluate import true_half
+from onnx_opt.precision.formats import Format
 from onnx_opt.precision.metrics import Metric
 from onnx_opt.precision.samples import Meter, Sample
 from onnx_opt.validate import Source
-from onnx_opt.validate.run import CannotLoad, Rejected, Unreadable, Value
+from onnx_opt.validate.lowered import fitted, restored
+from onnx_opt.validate.run import CannotLoad, Rejected, Session, Unreadable, Value
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node
@@ -39,14 +41,12 @@ class Outcome:
 
 @dataclass
 class Bench:
-    """Tries sets of FP32 nodes of one model. `source` is the model in FP32, `scratch` a folder for large ones; the
-    expected outputs are those of the samples, of which the first `outputs` count."""
+    """Tries sets of FP32 nodes of one model. `source` is the model in FP32, `scratch` a folder for large ones."""
 
     source: Source
-    elem_type: int
+    form: Format
     metric: Metric
     samples: list[Sample]
-    outputs: int
     meter: Meter
     lower: Lower
     context: PassContext
@@ -61,7 +61,7 @@ class Bench:
         try:
             with self.meter.session(self._in_half(keep), "checks") as session:
                 for index, sample in enumerate(self.samples):
-                    error = max(error, self._error(sample, session.run(fitting(sample.feed, session))))
+                    error = max(error, self._error(sample, self._outputs(session, sample)))
                     if not self.metric.accepts(error):
                         self.samples.insert(0, self.samples.pop(index))
                         break
@@ -70,8 +70,12 @@ class Bench:
         self.outcomes.append(Outcome(len(keep), error, problem))
         return self.metric.accepts(error)
 
+    def _outputs(self, session: Session, sample: Sample) -> list[Value]:
+        outputs = session.run(fitted(sample.feed, session.signature, self.form.dtype))
+        return restored(outputs, sample.outputs, self.form.dtype)
+
     def _error(self, sample: Sample, outputs: Sequence[Value]) -> float:
-        return self.metric.error(sample.outputs[: self.outputs], outputs)
+        return self.metric.error(sample.outputs, outputs)
 
     def _in_half(self, keep: Mapping[int, str]) -> Source:
         """The lowered model, as an FP32 model that rounds. Works on a copy of the model."""
@@ -82,7 +86,7 @@ class Bench:
         nodes = (node for scope in graph.model.all_graphs() for node in scope)
         chosen = {node: keep[number] for number, node in enumerate(nodes) if number in keep}
         apart = PassContext(self.context.target, jobs=self.context.jobs)
-        self.lower(graph, apart, self.elem_type, keep=chosen, keep_io=self.keep_io)
+        self.lower(graph, apart, self.form.elem_type, keep=chosen, keep_io=self.keep_io)
         return true_half(source_of(graph, self.scratch / "lowered"), self.context.target.half_sums)
 
 
@@ -95,14 +99,3 @@ def load_source(source: Source) -> Graph:
         return load(source.path)
     folder = source.external_folder
     return load_bytes(source.data or b"", folder / "model.onnx" if folder is not None else None)
-
-
-def fitting(feed: Mapping[str, Value], session: Any) -> dict[str, Value]:
-    """A feed for a model of which inputs may have become half precision."""
-    kinds = {slot.name: slot.type for slot in (*session.signature.inputs, *session.signature.overridable)}
-    fitted = dict(feed)
-    for name, value in feed.items():
-        kind = kinds.get(name)
-        if kind is not None and kind.kind == "tensor" and kind.elem in ("float16", "bfloat16"):
-            fitted[name] = value.astype(kind.dtype)
-    return fitted

@@ -47,10 +47,12 @@ class Engine:
         options = _session_options(ort, self._runtime, source)
         try:
             self._session: Any = ort.InferenceSession(
-                str(source.path) if source.path else source.data, options, providers=["CPUExecutionProvider"]
+                str(source.path) if source.path else source.data, options, providers=[self._runtime.provider]
             )
         except Exception as error:  # ONNX Runtime's exception classes share no base of their own
             raise _cannot_load(str(error)) from error
+        if self._runtime.provider not in self._session.get_providers():
+            raise CannotLoad(f"{self._runtime.provider} has no device here")
         self.signature: Signature = read_signature(self._session, source.declared_types)
         self._slots = {slot.name: slot for slot in (*self.signature.inputs, *self.signature.overridable)}
         self._ort = ort

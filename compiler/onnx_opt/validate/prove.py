@@ -180,7 +180,7 @@ class _Trial:
             with Session(candidate, reference.runtime) as session:
                 ours, theirs = (_promised(s, promised) for s in (reference.signature, session.signature))
                 ours = allowed_types(ours, theirs, self.lowered)
-                if broken := broken_promises(ours, theirs, _fixed(reference)):
+                if broken := broken_promises(ours, theirs, fixed_symbols(reference)):
                     return Verdict("failed", f"the interface differs: {broken[0]}", notes=broken[1:])
                 comparison.run(session)
             comparison.settle()  # with the candidate's weights gone: the original runs again
@@ -226,7 +226,7 @@ def _does_not_load(error: CannotLoad) -> Verdict:
     return Verdict("failed", f"ONNX Runtime loads the original but not the candidate: {error}")
 
 
-def _fixed(reference: Reference) -> dict[str, object]:
+def fixed_symbols(reference: Reference) -> dict[str, object]:
     """Symbols that the user has given a value, directly or by an input's shape."""
     fixed: dict[str, object] = {name: size for name, size in reference.dims.items() if isinstance(size, int)}
     for slot in reference.signature.inputs:

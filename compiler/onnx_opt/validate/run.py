@@ -29,12 +29,13 @@ class Runtime:
     a run that takes longer than `limit` seconds counts as refused, since random inputs can make a loop endless; an
     infinite limit needs no thread that watches. Without `reuse`, ONNX Runtime gives memory back instead of planning
     which value takes whose place: for models of many nodes, since it plans in a time quadratic in the number of values.
-    """
+    `provider` is what runs it."""
 
     threads: int = 0
     custom_ops: tuple[Path, ...] = ()
     limit: float = 300.0
     reuse: bool = True
+    provider: str = "CPUExecutionProvider"
 
 
 class CannotLoad(Exception):

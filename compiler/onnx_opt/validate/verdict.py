@@ -45,6 +45,8 @@ class Verdict:
     feeds: int = 0
     sizes: dict[str, list[int]] = field(default_factory=dict)
     seconds: float = 0.0
+    half: dict[str, Any] = field(default_factory=dict)
+    """Of a half precision model: the metric, its tolerance, and the error in each way of running the model."""
 
     @property
     def proven(self) -> bool:
@@ -63,6 +65,7 @@ class Verdict:
             "feeds": self.feeds,
             "sizes": self.sizes,
             "seconds": round(self.seconds, 3),
+            "half": self.half,
             "outputs": [output.to_json() for output in self.outputs],
         }
 

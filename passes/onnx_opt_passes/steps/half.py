@@ -2,30 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from hashlib import blake2b
+from typing import TYPE_CHECKING, TypeVar
 
-from onnx_opt.precision import Lowering
+from onnx_opt.ir import to_bytes
+from onnx_opt.precision import Lowering, choose, measure, static_reasons
 from onnx_opt.precision import lower as lower_graph
-from onnx_opt.precision.constraints import only_moves
+from onnx_opt.precision.constraints import FLOAT16, only_moves
+from onnx_opt.rewrite import apply_rules
+from onnx_opt_rules import half_safe
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node
+    from onnx_opt.journal import Journal
     from onnx_opt.passes import PassContext
+    from onnx_opt.precision import Measured
+    from onnx_opt.precision.search import Findings
+
+T = TypeVar("T")
 
 
-def lower(
-    graph: Graph, context: PassContext, elem_type: int, block: Sequence[str], allow: Sequence[str], keep_io: bool
-) -> Lowering:
-    """Lower what the user's lists leave."""
-    keep = _kept(graph, block, allow)
-    return lower_graph(graph, context, elem_type, keep=keep, keep_io=keep_io)
+@dataclass(frozen=True)
+class Wishes:
+    """The options of both passes."""
+
+    block: Sequence[str]
+    allow: Sequence[str]
+    keep_io: bool
+    measure: bool
+    metric: str
 
 
-def _kept(graph: Graph, block: Sequence[str], allow: Sequence[str]) -> dict[Node, str]:
+def lower(graph: Graph, context: PassContext, elem_type: int, wishes: Wishes) -> Lowering | None:
+    """Make half precision safe, find out what must stay FP32 beside what the user's lists keep, and lower the rest.
+
+    None where nothing is good enough: then the model stays as it is.
+    """
+    if elem_type == FLOAT16:
+        apply_rules(graph, context, half_safe.ALWAYS)
+    if not wishes.measure or _is_over(context.journal):
+        return lower_graph(graph, context, elem_type, keep=_kept(graph, wishes), keep_io=wishes.keep_io)
+    measured = _remembered(graph, context, "ranges", lambda: measure(graph, context))
+    if elem_type == FLOAT16:
+        results, sums = measured.broken(graph, context, elem_type)
+        apply_rules(graph, context, half_safe.at(half_safe.SQUARES, results | sums))
+        apply_rules(graph, context, half_safe.at(half_safe.SUMS, sums))
+    keep, findings = _chosen(graph, context, elem_type, wishes, measured)
+    context.journal.measured[context.pass_name or findings.format] = findings.to_json()
+    if findings.refused or findings.unmeasured:
+        context.journal.failures.append(findings.summary())
+    if findings.refused:
+        return None
+    return lower_graph(graph, context, elem_type, keep=keep, keep_io=wishes.keep_io)
+
+
+def _is_over(journal: Journal) -> bool:
+    """Whether no more rewrites are admitted, so that nothing will be lowered."""
+    return journal.limit is not None and journal.admitted >= journal.limit
+
+
+def _chosen(
+    graph: Graph, context: PassContext, elem_type: int, wishes: Wishes, measured: Measured
+) -> tuple[dict[Node, str], Findings]:
+    """What must stay FP32, and what was found out on the way."""
+    nodes = [node for inner in graph.model.all_graphs() for node in inner]
+
+    def choice() -> tuple[dict[int, str], Findings]:
+        found = choose(
+            graph,
+            context,
+            elem_type,
+            lower=lower_graph,
+            fixed=_kept(graph, wishes),
+            static=static_reasons(graph, context, elem_type),
+            keep_io=wishes.keep_io,
+            metric=wishes.metric,
+            measured=measured,
+        )
+        numbers = {node: number for number, node in enumerate(nodes)}
+        return {numbers[node]: reason for node, reason in found.items()}, found.findings
+
+    kept, findings = _remembered(graph, context, f"{elem_type} {wishes}", choice)
+    return {nodes[number]: reason for number, reason in kept.items()}, findings
+
+
+def _remembered(graph: Graph, context: PassContext, what: str, find: Callable[[], T]) -> T:
+    """What was found for the same graph before: validation builds it again and again."""
+    key = f"{what} {blake2b(to_bytes(graph), digest_size=16).hexdigest()}"
+    if key not in context.memory:
+        context.memory[key] = find()
+    found: T = context.memory[key]
+    return found
+
+
+def _kept(graph: Graph, wishes: Wishes) -> dict[Node, str]:
     """The nodes that the user wants in FP32."""
     found: dict[Node, str] = {}
+    block, allow = wishes.block, wishes.allow
     if not block and not allow:
         return found
     for inner in graph.model.all_graphs():
