@@ -229,6 +229,7 @@ class _Job:
             after=after.of_size(self._file_bytes(after, proof)),
             rewrites=build.journal.by_rule(),
             runs=self.timing.totals(),
+            tables=build.journal.tables,
             seconds=self.seconds,
             granted=tuple(sorted(self.compilation.liberties)),
             liberties=build.journal.liberties_taken(),

@@ -58,6 +58,14 @@ class Decline:
 
 
 @dataclass
+class Table:
+    """What a pass reports in rows; the first column is text."""
+
+    headings: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+
+
+@dataclass
 class Journal:
     """The rewrites that were made, in order, and the reasons against the others.
 
@@ -73,6 +81,8 @@ class Journal:
     """A line on each pass that failed, was undone, and was left out."""
     measured: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What a pass measured to decide what it does, by pass: plain data for the report."""
+    tables: dict[str, Table] = field(default_factory=dict)
+    """What passes report beyond their rewrites, by title."""
     _declines: dict[Origin, dict[tuple[str, str], str]] = field(default_factory=dict)
 
     @property

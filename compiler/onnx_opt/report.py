@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnx_opt.instrument import PassRun
     from onnx_opt.ir import Graph, Node
-    from onnx_opt.journal import Rewrite
+    from onnx_opt.journal import Rewrite, Table
     from onnx_opt.validate import Verdict
 
 
@@ -164,6 +164,8 @@ class Report:
     status: str = "unchecked"
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    tables: dict[str, Table] = field(default_factory=dict)
+    """What passes report beyond their rewrites, by title."""
     proof: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What passes measured to decide what they do, by pass."""
@@ -202,6 +204,7 @@ class Report:
                     for (liberty, p, r), n in sorted(self.liberties.items())
                 ],
             },
+            "tables": {title: asdict(table) for title, table in self.tables.items()},
             "warnings": list(self.warnings),
             "notes": list(self.notes),
             "validation": self.proof,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import gcd
 from typing import TYPE_CHECKING, Literal
 
 from onnx_opt.errors import TargetError, UsageError
@@ -22,6 +23,27 @@ _SMALL = frozenset({"float8e4m3fn", "float8e5m2", "int4", "uint4"})
 
 
 @dataclass(frozen=True)
+class CostModel:
+    """How long a device takes, for choices that trade one kind of work for another. It ranks alternatives; it does not
+    predict times.
+
+    `flops` are operations per second by dtype on matrix units with aligned channels, `bandwidth` bytes per second,
+    `launch` seconds for each kernel, `shares` which part of the rate is left where channels are aligned to so many
+    bytes only.
+    """
+
+    flops: Mapping[str, float] = field(default_factory=dict)
+    bandwidth: float = 1e12
+    launch: float = 4e-6
+    shares: Mapping[int, float] = field(default_factory=dict)
+
+    def rate(self, op: str, dtype: str, k: int, n: int, flops: float) -> float:
+        """Operations per second of a layer that sums over `k` channels, computes `n`, and takes `flops` in all."""
+        itemsize = {"float16": 2, "bfloat16": 2, "int8": 1}.get(dtype, 4)
+        return self.flops.get(dtype, 1e13) * self.shares.get(gcd(k * itemsize, n * itemsize, 16), 1.0)
+
+
+@dataclass(frozen=True)
 class Target:
     """What a runtime takes.
 
@@ -30,7 +52,9 @@ class Target:
     of operators that it makes one kernel of by itself, so that nothing is gained by writing them as one; `alignment`
     the multiple of channels per dtype at which its fastest kernels start; `half_sums` the operators whose sums it may
     keep in half precision, where other sums of half numbers are FP32; `layout` where it wants the channels of what
-    stands beside a convolution, as far as that costs no transposed byte.
+    stands beside a convolution, as far as that costs no transposed byte; `cost` what padding channels is weighed by
+    (None: it is never held against what it gains); `gains_by_subsampling` whether a stride that is larger than its
+    kernel keeps a Conv from the fastest kernels.
     """
 
     name: str
@@ -43,6 +67,8 @@ class Target:
     alignment: Mapping[str, int] = field(default_factory=dict)
     half_sums: frozenset[str] = frozenset()
     layout: Layout = "nchw"
+    cost: CostModel | None = None
+    gains_by_subsampling: bool = False
 
     def supports(self, op: str, domain: str = "", version: int | None = None) -> bool:
         """May a pass emit this operator? Vendor domains only where the target is that vendor's."""
@@ -90,6 +116,15 @@ _ORT_CONTRIB = frozenset({
 # Reductions that are no matrix product: of a runtime that nobody measured the worst is assumed.
 _HALF_SUMS = frozenset({"ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL1", "ReduceL2", "GlobalAveragePool"})
 
+# Peak rates and bandwidth of an A100 (its data sheet). The shares are no measurement: TensorRT and cuDNN take even
+# counts of half precision channels nearly as fast as aligned ones and pay for odd ones with a kernel that copies, as
+# engine builds show. A profile of the device (bench/gpu_padding.py) takes their place.
+_AMPERE = CostModel(
+    flops={"float16": 312e12, "bfloat16": 312e12, "int8": 624e12, "float32": 156e12},
+    bandwidth=1.5e12,
+    shares={16: 1.0, 8: 0.95, 4: 0.9, 2: 0.5, 1: 0.5},
+)
+
 PORTABLE = Target(
     name="portable",
     summary="any runtime: standard ONNX operators only",
@@ -114,7 +149,8 @@ ORT_CUDA = Target(
     vendor=_ORT_CONTRIB,
     newest_opset=26,
     fused_at_load=_CONV_ACTIVATIONS,
-    alignment={"float16": 8, "bfloat16": 8, "int8": 16},
+    alignment={"float16": 8, "bfloat16": 8, "int8": 16, "float32": 4},
+    cost=_AMPERE,
 )
 
 # Operators that the parser of TensorRT 11 (and TensorRT for RTX 1.7) does not know.
@@ -134,6 +170,8 @@ TENSORRT = Target(
     fused_at_load=frozenset(pair for pair in _CONV_ACTIVATIONS if pair != ("Conv", "BatchNormalization")),
     alignment={"float16": 8, "bfloat16": 8, "int8": 16, "float32": 4},
     half_sums=_HALF_SUMS,
+    cost=_AMPERE,
+    gains_by_subsampling=True,
 )
 
 TARGETS: Mapping[str, Target] = {t.name: t for t in (PORTABLE, ORT_CPU, ORT_CUDA, TENSORRT)}

@@ -264,6 +264,11 @@ def is_float(elem_type: int) -> bool:
     return elem_type in _FLOATS
 
 
+def is_number(elem_type: int) -> bool:
+    """Whether elements are numbers or truth values: what 0 is an element of."""
+    return is_integer(elem_type) or is_float(elem_type) or is_complex(elem_type) or elem_type == TensorProto.BOOL
+
+
 def is_complex(elem_type: int) -> bool:
     """Whether elements are complex numbers."""
     return elem_type in _COMPLEX

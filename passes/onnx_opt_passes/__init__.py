@@ -8,6 +8,18 @@ from onnx_opt_passes.fp16 import Fp16
 from onnx_opt_passes.fuse_conv_bn_relu import FuseConvBnRelu
 from onnx_opt_passes.layout import Layout
 from onnx_opt_passes.nchw_io import NchwIo
+from onnx_opt_passes.pad_channels import PadChannels
 from onnx_opt_passes.strip_custom_ops import StripCustomOps
 
-PASSES = [StripCustomOps, Algebra, Fold, Cleanup, FuseConvBnRelu, Layout, NchwIo, Fp16, Bf16]
+PASSES = [
+    StripCustomOps,
+    Algebra,
+    Fold,
+    Cleanup,
+    FuseConvBnRelu,
+    Layout,
+    NchwIo,
+    PadChannels,
+    Fp16,
+    Bf16,
+]

@@ -88,3 +88,37 @@ def test_another_interface_is_a_failure(model: Path, tmp_path: Path) -> None:
     assert outcome.code == 1
     assert "outputs added: 1: z" in outcome.out
     assert "outputs removed: 1: y" in outcome.out
+
+
+LAYERS = """
+g (float[N,3,8,8] x) => (float[N,8,8,8] y)
+<float[8,3,1,1] w = {1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1}, float[8,1,1,1] d = {1,1,1,1,1,1,1,1}>
+{ [first] a = Conv(x, w)  [second] y = Conv<group = 8>(a, d) }
+"""
+
+
+def test_inspect_tells_what_suits_the_matrix_units_of_a_target(tmp_path: Path) -> None:
+    path = write(tmp_path / "layers.onnx", f'<ir_version: 8, opset_import: ["": 17]>\n{LAYERS}')
+    first, second = json.loads(run("inspect", path, "--target", "tensorrt", "--json").out)["layers"]
+    assert first == {
+        "name": "first",
+        "op": "Conv",
+        "dtype": "float32",
+        "in": 3,
+        "out": 8,
+        "groups": 1,
+        "eligible": False,
+        "reason": "channels: 3 in, no multiple of 4",
+    }
+    assert second["reason"] == "groups: depthwise, there is no matrix product"
+    text = run("inspect", path, "--target", "tensorrt").out
+    assert "2, 0 eligible" in text
+    assert "first: channels: 3 in, no multiple of 4" in text
+    assert "eligible" not in run("inspect", path).out
+
+
+def test_inspect_refuses_an_unknown_target(tmp_path: Path) -> None:
+    path = write(tmp_path / "layers.onnx", f'<ir_version: 8, opset_import: ["": 17]>\n{LAYERS}')
+    done = run("inspect", path, "--target", "abacus")
+    assert done.code == 2
+    assert "unknown target 'abacus'" in done.err

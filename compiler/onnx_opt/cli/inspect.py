@@ -20,6 +20,9 @@ LARGEST_WEIGHTS = 5
 def build() -> click.Command:
     params: list[click.Parameter] = [
         click.Argument(["model"], type=click.Path()),
+        click.Option(
+            ["--target"], metavar="NAME", help="List each Conv and product: does it suit the target's matrix units?"
+        ),
         click.Option(["--json", "as_json"], is_flag=True, help="Write JSON."),
         click.Option(["--text"], is_flag=True, help="Print the whole graph as text."),
         click.Option(["--traceback"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),
@@ -27,7 +30,7 @@ def build() -> click.Command:
     return click.Command("inspect", params=params, callback=run, help="Show what a model holds.")
 
 
-def run(model: str, as_json: bool, text: bool) -> None:
+def run(model: str, target: str | None, as_json: bool, text: bool) -> None:
     from onnx_opt.checks import check_model
     from onnx_opt.ir import gc_paused, load
 
@@ -40,6 +43,8 @@ def run(model: str, as_json: bool, text: bool) -> None:
             return
         check_model(graph.model)
         found = describe(graph)
+        if target is not None:
+            found["layers"] = describe_layers(graph, target)
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(printable, lines(model, found))))
 
 
@@ -71,6 +76,20 @@ def describe(graph: Graph) -> dict[str, Any]:
             {"name": c.name, "bytes": c.nbytes, "shape": list(c.dims)} for c in weights[:LARGEST_WEIGHTS]
         ],
     }
+
+
+def describe_layers(graph: Graph, target: str) -> list[dict[str, Any]]:
+    """Each Conv, ConvTranspose, Gemm and MatMul, and why matrix units do not run it at full speed as it is."""
+    from onnx_opt.channels.layers import arithmetic, ineligible, layers_in, product_of
+    from onnx_opt.target import find_target
+
+    chosen, found = find_target(target), []
+    for node in (node for scope in graph.model.all_graphs() for node in layers_in(scope)):
+        product, why = product_of(node), ineligible(node, chosen)
+        sizes = dict(zip(("in", "out"), product.channels, strict=True))
+        kind = {"name": node.label(), "op": node.op, "dtype": arithmetic(node), **sizes, "groups": product.groups}
+        found.append({**kind, "eligible": not why, "reason": why})
+    return found
 
 
 def _describe_value(value: Value) -> dict[str, Any]:
@@ -116,3 +135,15 @@ def lines(path: str, found: dict[str, Any]) -> Iterable[str]:
         yield f"    {human_bytes(weight['bytes']):>10} {weight['name']} {weight['shape']}"
     at = " with every symbolic dim at 1" if found["symbolic"] else ""
     yield f"  FLOPs      {human_count(found['flops'])}{at}"
+    yield from _layer_lines(found.get("layers"))
+
+
+def _layer_lines(layers: list[dict[str, Any]] | None) -> Iterable[str]:
+    if layers is None:
+        return
+    yield f"  layers     {len(layers)}, {sum(layer['eligible'] for layer in layers)} eligible for matrix units"
+    for layer in layers:
+        sizes = " -> ".join("?" if layer[end] is None else str(layer[end]) for end in ("in", "out"))
+        groups = f" x {layer['groups']}" if layer["groups"] > 1 else ""
+        kind = f"{layer['op']} {layer['dtype']} {sizes}{groups}"
+        yield f"    {kind:34} {layer['name']}: {'eligible' if layer['eligible'] else layer['reason']}"

@@ -10,6 +10,7 @@ from onnx_opt.report import changed_ops, human_bytes, human_count
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from onnx_opt.journal import Table as Reported
     from onnx_opt.report import Report, Stats
 
 # Operators whose count changed beyond these are summed up in one row.
@@ -28,6 +29,8 @@ def print_report(report: Report, with_times: bool) -> None:
         console.print(_liberties(report), markup=False)
     if report.measured or report.proof.get("half"):
         console.print(_half(report))
+    for title, found in report.tables.items():
+        console.print(_reported(title, found))
     if with_times:
         console.print(_times(report))
     console.print(printable(_verdict(report)), markup=False)
@@ -111,6 +114,16 @@ def _half(report: Report) -> Table:
             table.add_row(Text(f"{figures['metric']} error, {key.replace('_', ' ')}"), f"{float(figures[key]):.2g}")
     if figures:
         table.add_row("tolerance", f"{figures['tolerance']:g}")
+    return table
+
+
+def _reported(title: str, found: Reported) -> Table:
+    from rich.text import Text
+
+    table = new_table(title, *found.headings)
+    table.columns[-1].justify = "left"
+    for row in found.rows:
+        table.add_row(*map(Text, row))
     return table
 
 

@@ -82,6 +82,7 @@ def ways_for(seed: int, symbols: dict[str, int], precision: bool = False) -> lis
     draw = Draw(seed ^ 0x5EED)
     passes = single_passes(precision)
     ways = [Way(name) for name in (*sorted(draw.shuffled(passes)[:SINGLE_PASSES]), *PRESETS)]
+    ways.append(Way(f"pad-channels{{multiple={3 + seed % 3},inputs={'true' if seed % 2 else 'false'}}}"))
     ways.append(Way(random_pipeline(draw, passes)))
     if draw.chance(0.3):
         ways.append(Way(draw.pick(["O2", "O3"]), draw.pick(["ort-cpu", "ort-cuda"])))
