@@ -240,6 +240,8 @@ class _Job:
             report.add_verdict(proof.verdict, proof.faults, proof.warnings)
             if self.compilation.wished.items:
                 report.notes.append(f"held against what {self.compilation.wished} makes of the model, as was asked for")
+            if self.compilation.pipeline.finite_only:
+                report.notes.append("the same for finite values; of infinities and NaN more NaN may come than before")
         source = self.compilation.source
         return Result(build.graph, report, build.journal, source, proof.source if proof else None, self.scratch)
 

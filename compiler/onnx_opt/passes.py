@@ -57,6 +57,8 @@ class Pass:
     redefines: ClassVar[bool] = False
     # The type ("float16", "bfloat16") that FP32 becomes: the result is then held to the tolerance of that type.
     lowers_to: ClassVar[str] = ""
+    # Results are the same as long as all values are finite; of infinities and NaN, more NaN may come than before.
+    finite_only: ClassVar[bool] = False
     # The pass has rules for liberties that the user grants (--fast-math): then it joins the preset.
     wants_liberties: ClassVar[bool] = False
 

@@ -104,6 +104,11 @@ class Pipeline:
         return all(p.exact for p in self.passes())
 
     @property
+    def finite_only(self) -> bool:
+        """Whether results are only promised for values that are finite."""
+        return any(p.finite_only for p in self.passes())
+
+    @property
     def lowers_to(self) -> str:
         """The coarsest type that a pass lowers FP32 to; '' where none does."""
         found = {p.lowers_to for p in self.passes()}

@@ -60,8 +60,8 @@ class Evidence:
             if not Path(re.sub(r"\.py:\w+$", ".py", str(path))).exists():
                 raise UsageError("no such file", path=path)
 
-    def reference(self, source: Source, tell: Tell | None = None) -> Reference:
-        """The model in `source`, ready to judge others by."""
+    def reference(self, source: Source, tell: Tell | None = None, finite_only: bool = False) -> Reference:
+        """The model in `source`, ready to judge others by; `finite_only`: on finite inputs."""
         complete = {n: [s for s in sizes if s is not None] for n, sizes in self.shapes.items() if None not in sizes}
         given: dict[str, Any] = {} if self.samples is None else {"samples": self.samples}
         return Reference(
@@ -72,7 +72,7 @@ class Evidence:
             seed=self.seed,
             runtime=Runtime(self.jobs, tuple(map(Path, self.custom_ops))),
             progress=None if tell is None else partial(_tell_text, tell),
-            special_values=_special_values(self.liberties),
+            special_values=() if finite_only else _special_values(self.liberties),
             **given,
         )
 
@@ -212,8 +212,8 @@ class Search:
             origin = source_of(compilation.reference().graph, scratch / "reference")
         else:
             origin = _source_of_input(compilation.source)
-        reference = evidence.reference(origin, tell)
         pipeline = compilation.proven
+        reference = evidence.reference(origin, tell, pipeline.finite_only)
         lowered = pipeline.lowers_to
         inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and not lowered else 0
         exact = pipeline.exact and not compilation.liberties

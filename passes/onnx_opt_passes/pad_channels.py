@@ -18,6 +18,7 @@ class PadChannels(Pass):
 
     name: ClassVar[str] = "pad-channels"
     stage: ClassVar[str] = "pad"
+    finite_only: ClassVar[bool] = True
 
     multiple: int | None = option(
         None, help="multiple of channels; by default the target's for each dtype", primary=True
