@@ -328,7 +328,8 @@ def test_every_operator_of_the_standard_has_a_row(domain, op):
 
 def test_every_row_names_an_operator_of_the_standard():
     assert {("", op) for ops in ROWS for op in ops.split()} <= set(SCHEMAS)
-    assert {(domain, op) for domain, ops in OF_OTHER_DOMAINS for op in ops.split()} <= set(SCHEMAS)
+    others = {(domain, op) for domain, ops in OF_OTHER_DOMAINS for op in ops.split() if domain != "com.microsoft"}
+    assert others <= set(SCHEMAS)
 
 
 @pytest.mark.parametrize(("domain", "op"), [key for key in SCHEMAS if isinstance(traits.ask(*key, TRAIT), Fixed)])

@@ -13,7 +13,8 @@ from onnx_opt.layout.axes import Along, Listed, PerAxis
 from onnx_opt.layout.behaviour import TRAIT, Absorbing, Behaviour, Fixed
 from onnx_opt.layout.perms import Perm
 from onnx_opt.layout.products import Contracting
-from onnx_opt.layout.views import Gathering, Inserting, OneAxis, Reducing, View
+from onnx_opt.layout.ranks import Gathering, Inserting, OneAxis, Reducing
+from onnx_opt.layout.views import View
 from onnx_opt.layout.windows import Windowed
 from onnx_opt.parameters import parameter
 from onnx_opt.traits import declare
@@ -175,6 +176,7 @@ OF_OTHER_DOMAINS: dict[tuple[str, str], Behaviour] = {
     ("ai.onnx.ml", "Scaler TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor ZipMap"): TABULAR,
     ("ai.onnx.preview", "FlexAttention"): HEADS,
     ("ai.onnx.preview.training", "Adagrad Adam Gradient Momentum"): TRAINING,
+    ("com.microsoft", "FusedConv"): CHANNELS_FIRST,
 }
 
 for _ops, _row in ROWS.items():
