@@ -406,6 +406,19 @@ def test_what_a_subgraph_reads_keeps_its_size() -> None:
     assert any("read inside of If" in text for text in reasons(context))
 
 
+@pytest.mark.parametrize("op", ["Add", "Mean", "MatMul"])
+def test_a_dim_of_unknown_size_may_be_broadcast(op: str) -> None:
+    """With N = 1 it goes beside any number of channels, with N = 3 only beside 3."""
+    net = Net()
+    y = net.op("Conv", net.input("x", [1, 8, 4, 4]), whole(3, 8, 1, 1))
+    net.output(net.op(op, y, net.input("z", [1, "N", 4, 4])))
+    after, context = padded(net.model())
+    assert not free(context), rows(context)
+    for size in (1, 3):
+        feeds = {"x": whole(1, 8, 4, 4), "z": whole(1, size, 4, 4)}
+        np.testing.assert_array_equal(outputs(net.model(), feeds)[0], outputs(after, feeds)[0])
+
+
 # -- profit ------------------------------------------------------------------------------------------------------------
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt import traits
-from onnx_opt.channels.content import UNKNOWN, Content, bounds_of, holes_of, of_array
-from onnx_opt.channels.segments import Layout
+from onnx_opt.channels.content import Content, bounds_of, holes_of, of_array
+from onnx_opt.channels.segments import Layout, fresh
 
 if TYPE_CHECKING:
     from onnx_opt.channels.analysis import Channels
@@ -90,6 +90,9 @@ class Elementwise(Behaviour):
         rank = len(dims_of(node.outputs[0]))
         fill = holes_of(node).fill
         operands = self._operands(node)
+        need(
+            all(len(dims_of(result)) == rank for result in node.outputs if result.name), "its results have other ranks"
+        )
         for _, value in operands:
             need(len(dims_of(value)) <= rank, "an operand has more dims than the result")
         for axis in range(rank):
@@ -100,7 +103,7 @@ class Elementwise(Behaviour):
             for other in found[1:]:
                 channels.same(found[0], other)
             for result in node.outputs:
-                if result.name and len(result.dims or ()) == rank:
+                if result.name:
                     channels.give(result, axis, found[0])
 
     def _part(
@@ -114,6 +117,8 @@ class Elementwise(Behaviour):
             if value.constant is None:
                 channels.stop(value, own, f"it is broadcast by {node.op} '{node.label()}'")
             return None
+        if isinstance(size, int) and not isinstance(dims_of(value)[own], int):
+            return fresh(size, f"at {node.op} '{node.label()}': '{value.name}' may be broadcast to them")
         return channels.operand(node, index, own, fill)
 
     def content(self, node: Node, contents: Contents) -> None:
@@ -149,16 +154,3 @@ def behaviour_of(node: Node) -> Behaviour:
 
 _ELEMENTWISE = Elementwise()
 _STOPPING = Behaviour()
-
-__all__ = [
-    "TRAIT",
-    "UNKNOWN",
-    "Behaviour",
-    "Elementwise",
-    "Fixed",
-    "Stopped",
-    "behaviour_of",
-    "dims_of",
-    "need",
-    "normal",
-]

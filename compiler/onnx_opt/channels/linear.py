@@ -122,17 +122,15 @@ class Product(Behaviour):
         out = node.outputs[0]
         rank = len(dims_of(out))
         for axis in range(rank - 2):
+            parts = [channels.operand(node, index, own) for index, own in self._fronts(node, axis, rank)]
+            for part in parts[1:]:
+                channels.same(parts[0], part)
+            if parts:
+                channels.give(out, axis, parts[0])
             for index in (0, 1):
                 value = node.inputs[index]
                 own = axis - rank + len(dims_of(value))
-                if own >= 0 and dims_of(value)[own] != 1:
-                    layout = channels.operand(node, index, own)
-                    known = channels.axes.get(out, {}).get(axis)
-                    if known is not None:
-                        channels.same(known, layout)
-                    else:
-                        channels.give(out, axis, layout)
-                elif own >= 0:
+                if own >= 0 and dims_of(value)[own] == 1:
                     channels.stop(value, own, f"it is broadcast by {node.op} '{node.label()}'")
 
     def content(self, node: Node, contents: Contents) -> None:

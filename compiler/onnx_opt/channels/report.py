@@ -26,9 +26,6 @@ class LayerRow:
     after: tuple[int | None, int | None]
     flops_added: float
     bytes_added: float
-    eligible: bool
-    """Whether it could run on matrix units if its channels were aligned."""
-    aligned: bool
     reason: str
 
     def cells(self) -> list[str]:
@@ -66,9 +63,9 @@ def _row(layer: Layer, entry: Entry, target: Target, multiple: int | None, stop:
     plain = entry.flops, sum(count for count, _ in entry.moved)
     why = unfit(node, target, multiple)
     if why or after[0] is None or after[1] is None:
-        reason, eligible = why, False
+        reason = why
     else:
-        reason, eligible = misaligned(node, after[0], after[1], multiple_for(node, target, multiple)), True
+        reason = misaligned(node, after[0], after[1], multiple_for(node, target, multiple))
         if reason:
             reason = "; ".join([reason, *([stop] if stop else _reasons(layer, multiple_for(node, target, multiple)))])
     return LayerRow(
@@ -78,8 +75,6 @@ def _row(layer: Layer, entry: Entry, target: Target, multiple: int | None, stop:
         after=after,
         flops_added=entry.flops * entry.growth() - plain[0],
         bytes_added=entry.bytes() - plain[1],
-        eligible=eligible,
-        aligned=eligible and not reason,
         reason=reason,
     )
 

@@ -1,18 +1,18 @@
-"""Rows for what only moves elements: Transpose, Reshape and its kin, Expand, Resize, depth to space."""
+"""Rows for what shows the same elements in other dims: Transpose, Squeeze, Unsqueeze, Reshape, Flatten."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from onnx_opt.channels.along import constant_axes, selection
-from onnx_opt.channels.behaviour import Behaviour, dims_of, need, normal
-from onnx_opt.channels.content import UNKNOWN, ZERO, widened
-from onnx_opt.channels.segments import Layout, fresh, has_holes, padded_size, scaled
+from onnx_opt.channels.along import constant_axes
+from onnx_opt.channels.behaviour import Behaviour, dims_of, need
+from onnx_opt.channels.content import UNKNOWN
+from onnx_opt.channels.segments import Layout, fresh, leaves, scaled
+from onnx_opt.channels.shuffle import Shuffle
+from onnx_opt.channels.sizes import write_sizes
 
 if TYPE_CHECKING:
     from onnx_opt.channels.analysis import Channels
@@ -163,8 +163,6 @@ class Viewing(Behaviour):
 
 
 def _is_stopped(layout: Layout) -> bool:
-    from onnx_opt.channels.segments import leaves
-
     return all(leaf.pin for leaf in leaves(layout))
 
 
@@ -197,207 +195,3 @@ def _divides(shapes: Any, small: Any, large: Any) -> bool:
     if isinstance(small, int) and isinstance(large, int):
         return small < large
     return shapes.quotient(large, small) is not None
-
-
-def _listed(node: Node, index: int, axis: int) -> int | None:
-    """Where an operand that holds sizes has that of a dim of the result; None where it leaves leading dims out."""
-    content, rank = node.inputs[index].content, len(dims_of(node.outputs[0]))
-    position = axis - rank + (content.size if content is not None else rank)
-    return position if position >= 0 else None
-
-
-def _is_writable(node: Node, index: int, axis: int) -> bool:
-    """Whether an operand that holds sizes says enough of one dim: a known size, or -1 or 0, which follow the data."""
-    content, position = node.inputs[index].content, _listed(node, index, axis)
-    return content is not None and (position is None or isinstance(content.ravel()[position], int))
-
-
-def write_sizes(node: Node, index: int, edit: Edit) -> None:
-    """Bring the padded sizes of the result into the operand that lists its dims."""
-    content = node.inputs[index].content
-    changes = {}
-    for axis, layout in edit.channels.axes.get(node.outputs[0], {}).items():
-        position = _listed(node, index, axis)
-        if has_holes(layout) and content is not None and position is not None:
-            element = content.ravel()[position]
-            if not isinstance(element, int) or element > 0:
-                changes[position] = padded_size(layout)
-    if changes:
-        edit.set_elements(node, index, changes)
-
-
-# -- channel shuffle ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """Reshape, Transpose, Reshape that only exchange channels: one Gather does the same between any places."""
-
-    first: Node
-    last: Node
-    axis: int
-    groups: int
-    each: int
-    others: tuple[Node, ...]
-
-    @staticmethod
-    def at(node: Node, channels: Channels) -> Shuffle | None:
-        """The shuffle that begins at a Reshape: [.., C, ..] -> [.., g, c, ..] -> [.., c, g, ..] -> [.., C, ..]."""
-        turn = _only_reader(node)
-        last = _only_reader(turn) if turn is not None and turn.op == "Transpose" else None
-        if turn is None or last is None or last.op != "Reshape" or node.inputs[0].constant is not None:
-            return None
-        x, middle, out = node.inputs[0].dims, node.outputs[0].dims, last.outputs[0].dims
-        if x is None or middle is None or out is None or len(middle) != len(x) + 1:
-            return None
-        perm, shapes = list(turn.attribute("perm") or range(len(middle))[::-1]), channels.facts.shapes
-        moved = [axis for axis, to in enumerate(perm) if axis != to]
-        if len(moved) != 2 or moved[1] != moved[0] + 1 or not shapes.same(x, out):
-            return None
-        axis = moved[0]
-        groups, each = middle[axis], middle[axis + 1]
-        rest = (*middle[:axis], x[axis], *middle[axis + 2 :])
-        if not (isinstance(groups, int) and isinstance(each, int) and groups * each == x[axis]):
-            return None
-        return Shuffle(node, last, axis, groups, each, (turn, last)) if shapes.same(x, rest) else None
-
-    def link(self, channels: Channels) -> None:
-        channels.replaced.update(dict.fromkeys(self.others))
-        if channels.of(self.first.inputs[0], self.axis) is not None:
-            channels.give(self.last.outputs[0], self.axis, fresh(self.groups * self.each))
-        for axis in range(len(dims_of(self.first.inputs[0]))):
-            if axis != self.axis:
-                channels.give(self.last.outputs[0], axis, channels.of(self.first.inputs[0], axis))
-
-    def content(self, contents: Contents) -> None:
-        x, out = self.first.inputs[0], self.last.outputs[0]
-        for axis in contents.holed(out):
-            if axis != self.axis or axis in contents.holed(x):
-                contents.give(out, axis, contents.of(x, axis))
-            else:
-                contents.refuse(out, axis, f"the shuffle at '{self.first.label()}' has no padding to take theirs from")
-        for axis in contents.holed(x):
-            if axis != self.axis:
-                contents.refuse(x, axis, f"the shuffle at '{self.first.label()}' has several padded dims")
-
-    def rebuild(self, edit: Edit) -> None:
-        before = edit.layout(self.first.inputs[0], self.axis)
-        after = edit.layout(self.last.outputs[0], self.axis)
-        if before is None or not (has_holes(before) or (after is not None and has_holes(after))):
-            return
-        order = np.arange(self.groups * self.each).reshape(self.groups, self.each).T.ravel()
-        edit.select(self.first.inputs[0], self.last, selection(before, after, order), self.axis)
-
-
-def _only_reader(node: Node) -> Node | None:
-    """The one node that reads the result of a node."""
-    uses = list(node.outputs[0].uses)
-    if len(uses) != 1 or uses[0][0].is_graph or uses[0][1] != 0 or uses[0][0].graph is not node.graph:
-        return None
-    user: Node = uses[0][0]
-    return user if not user.domain and not node.outputs[0].pinned else None
-
-
-# -- depth and space ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Depth(Behaviour):
-    """DepthToSpace and SpaceToDepth: a channel of the one is `blocksize` squared channels of the other."""
-
-    to_space: bool
-
-    def link(self, node: Node, channels: Channels) -> None:
-        x, out = node.inputs[0], node.outputs[0]
-        few, many = (out, x) if self.to_space else (x, out)
-        need(len(dims_of(x)) == 4, "its operand is no image")
-        block = int(node.attribute("blocksize")) ** 2
-        size = dims_of(few)[1]
-        channels.give(out, 0, channels.operand(node, 0, 0))
-        for axis in (2, 3):
-            channels.stop(x, axis, f"it is a spatial dim of {node.op} '{node.label()}'")
-        if not isinstance(size, int):
-            channels.stop(x, 1, f"{node.op} '{node.label()}' has channels of unknown number")
-            return
-        layout = fresh(size) if self.to_space else channels.operand(node, 0, 1)
-        if layout is None:
-            return
-        inner = self.to_space and node.version >= 11 and node.attribute("mode", "DCR") == "CRD"
-        row = scaled(layout, block) if inner else layout * block
-        if self.to_space:
-            channels.same(channels.operand(node, 0, 1), row)
-            channels.give(few, 1, layout)
-        else:
-            channels.give(many, 1, row)
-
-    def content(self, node: Node, contents: Contents) -> None:
-        for axis in contents.holed(node.outputs[0]):
-            contents.give(node.outputs[0], axis, contents.operand(node, 0, axis))
-
-
-# -- other sizes -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sized(Behaviour):
-    """Dims that stay as they are pass: Expand, Tile, Resize. Operand `listed` holds the sizes of the result."""
-
-    listed: Callable[[Node], int | None]
-    keeps_point: bool = True
-    refuses: Callable[[Node], str] = lambda node: ""
-
-    def link(self, node: Node, channels: Channels) -> None:
-        reason = self.refuses(node)
-        need(not reason, reason)
-        x, out = dims_of(node.inputs[0]), dims_of(node.outputs[0])
-        shift = len(out) - len(x)
-        index = self.listed(node)
-        for axis, dim in enumerate(x):
-            to = axis + shift
-            kept = isinstance(dim, int) and dim == out[to] and self._is_kept(node, axis)
-            if not kept or (index is not None and not _is_writable(node, index, to)):
-                channels.stop(node.inputs[0], axis, f"{node.op} '{node.label()}' changes their number")
-                continue
-            channels.give(node.outputs[0], to, channels.operand(node, 0, axis))
-
-    def _is_kept(self, node: Node, axis: int) -> bool:
-        """Whether a dim has its size because it is left alone, not by chance."""
-        if node.op in ("Resize", "Upsample") and self.listed(node) is None:
-            scales = node.input(2 if node.op == "Resize" and node.version >= 11 else 1)
-            known = scales.constant if scales is not None else np.array(node.attribute("scales") or [])
-            return known is not None and known.size > axis and float(known.ravel()[axis]) == 1
-        return True
-
-    def content(self, node: Node, contents: Contents) -> None:
-        shift = len(dims_of(node.outputs[0])) - len(dims_of(node.inputs[0]))
-        for to in contents.holed(node.outputs[0]):
-            found = contents.operand(node, 0, to - shift)
-            if self.keeps_point:
-                contents.give(node.outputs[0], to, found)
-            else:
-                contents.give(node.outputs[0], to, ZERO if found == ZERO else widened(found))
-
-    def rebuild(self, node: Node, edit: Edit) -> None:
-        index = self.listed(node)
-        if index is not None:
-            write_sizes(node, index, edit)
-
-
-class Measuring(Behaviour):
-    """Shape: whoever reads it is told the sizes without padding."""
-
-    def link(self, node: Node, channels: Channels) -> None:
-        dims_of(node.inputs[0])
-
-    def rebuild(self, node: Node, edit: Edit) -> None:
-        rank = len(dims_of(node.inputs[0]))
-        start, end, _ = slice(node.attribute("start", 0), node.attribute("end", rank)).indices(rank)
-        extra = np.zeros(max(end - start, 0), np.int64)
-        for axis, layout in edit.channels.axes.get(node.inputs[0], {}).items():
-            if start <= axis < end and has_holes(layout):
-                extra[axis - start] = padded_size(layout) - dims_of(node.inputs[0])[axis]
-        if extra.any():
-            edit.subtract(node, extra)
-
-
-__all__ = ["Depth", "Measuring", "Sized", "Squeezing", "Transposing", "Viewing", "normal"]

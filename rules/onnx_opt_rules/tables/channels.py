@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING
 from onnx_opt.channels import content
 from onnx_opt.channels.along import (
     Along,
-    Concatenating,
-    Cutting,
     Padding,
     Reducing,
-    Selecting,
-    Splitting,
     only_zeros,
     rounded,
     same,
@@ -26,8 +22,10 @@ from onnx_opt.channels.along import (
 from onnx_opt.channels.behaviour import TRAIT, Behaviour, Fixed
 from onnx_opt.channels.content import Bounded, Chosen, Content, Holes, Interval, Monotone, Range
 from onnx_opt.channels.linear import Convolution, MatrixProduct, Product
+from onnx_opt.channels.parts import Concatenating, Cutting, Selecting, Splitting
 from onnx_opt.channels.quantized import Quantizing
-from onnx_opt.channels.views import Depth, Measuring, Sized, Squeezing, Transposing, Viewing
+from onnx_opt.channels.sizes import Depth, Measuring, Sized
+from onnx_opt.channels.views import Squeezing, Transposing, Viewing
 from onnx_opt.traits import declare
 
 if TYPE_CHECKING:
