@@ -171,3 +171,12 @@ def test_lowering_twice_changes_nothing_more(lowered):
     model, _ = lowered("g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { a = Sigmoid (x) y = Mul (a, w) }")
     again, _ = lowered(model)
     assert again == model
+
+
+def test_an_output_that_is_a_constant_in_both_types(lowered):
+    model, _ = lowered(
+        "g (float[2] x) => (float[2] y, float[2] k) { k = Constant <value_floats = [0.1, 2.0]> () y = Mul (x, k) }",
+        "fp16{keep-io=false,block=[Mul]}",
+    )
+    assert [(o.name, o.type.tensor_type.elem_type) for o in model.graph.output] == [("y", 10), ("k", 10)]
+    assert casts(model) == 2

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from onnx_opt.validate import prove
-from onnx_text import expect_unchanged, parse, reasons
+from onnx_text import parse, reasons, run
 from precision_models import casts
 
 IF = """g (bool c, float[2] x) => (float[2] y) {
@@ -105,25 +105,51 @@ def test_the_states_of_a_scan(lowered):
     proven(text, model)
 
 
-def test_calls_of_local_functions_stay():
-    model = parse(
-        """<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
-        g (float[2] x) => (float[2] y) { y = local.twice (x) }
-        <opset_import: ["" : 17], domain: "local"> twice (a) => (b) { k = Constant <value_float = 2.0> () b = Mul (a, k) }"""
-    )
-    text = onnx.printer.to_text(model)
-    assert "twice" in text
-    expect_unchanged(text, "fp16", "twice is a local function")
+CALL = """<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
+    g (float[2] x) => (float[2] y) <float[2] a, float[2] b> { a = Tanh (x) b = local.scaled <by = 3.0> (a) y = local.scaled (b) }
+    <opset_import: ["" : OPSET, "local" : 1], domain: "local"> scaled <by : float = 2.0> (a) => (c) {
+        k = Constant <value_float : float = @by> () b = Mul (a, k) c = local.bent (b)
+    }
+    <opset_import: ["" : 17], domain: "local"> bent (a) => (b) { b = BODY }"""
 
 
-def test_what_surrounds_a_call_is_lowered(lowered):
-    text = """<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
-        g (float[2] x) => (float[2] y) <float[2] a, float[2] b> { a = Tanh (x) b = local.twice (a) y = Tanh (b) }
-        <opset_import: ["" : 17], domain: "local"> twice (a) => (b) { k = Constant <value_float = 2.0> () b = Mul (a, k) }"""
-    model, context = lowered(text)
-    assert casts(model) == 4
+def test_calls_of_local_functions_are_inlined(lowered):
+    """Each call gets its own constants and types."""
+    text = CALL.replace("OPSET", "17").replace("BODY", "Softsign (a)")
+    model, _ = lowered(text, "fp16,cleanup")
+    kinds = [node.op_type for node in model.graph.node if node.op_type != "Constant"]
+    assert kinds == ["Cast", "Tanh", "Mul", "Softsign", "Mul", "Softsign", "Cast"]
+    assert not model.functions
     proven(text, model)
-    assert any("local function" in reason for reason in reasons(context))
+
+
+def test_calls_that_cannot_be_inlined_stay_in_fp32(lowered):
+    body = "If (z) <then_branch = t () => (float[2] p) { p = Neg (a) }, else_branch = e () => (float[2] q) { q = Abs (a) }>"
+    text = CALL.replace("OPSET", "17").replace("b = BODY", f"z = Constant <value = bool {{1}}> () b = {body}")
+    model, context = lowered(text)
+    assert [node.op_type for node in model.graph.node if node.op_type in ("bent", "Cast")].count("bent") == 2
+    proven(text, model)
+    assert any("a node with subgraphs (If)" in reason for reason in reasons(context))
+    assert any("bent is a local function" in reason for reason in reasons(context))
+
+
+def test_functions_of_another_operator_set(lowered):
+    """Mul and Constant are the same operators in sets 14 and 17."""
+    text = CALL.replace("OPSET", "14").replace("BODY", "Softsign (a)")
+    model, _ = lowered(text)
+    assert not any(node.op_type == "scaled" for node in model.graph.node)
+    proven(text, model)
+
+
+def test_functions_that_mean_another_operator():
+    text = (
+        CALL.replace("OPSET", "13")
+        .replace("BODY", "Softsign (a)")
+        .replace("b = Mul (a, k)", "d = Mul (a, k) b = Relu (d)")
+    )
+    graph, context = run(text, "fp16")
+    assert [node.op for node in graph].count("scaled") == 2
+    assert any("means Mul of operator set 13, the model imports 17" in reason for reason in reasons(context))
 
 
 @pytest.mark.parametrize("count", [3000])

@@ -77,7 +77,7 @@ class Rewriter:
         if not isinstance(value, Constant):
             self._convert_node(value, wide, half)
         elif wide:
-            self._redirect(half, graph.add_rounded(value, self.elem_type))
+            self._redirect(half, graph.add_rounded(value, self.elem_type), self.elem_type)
         else:
             graph.round_constant(value, self.elem_type)
 
@@ -88,7 +88,7 @@ class Rewriter:
         if wide:
             twin = graph.make_node("Constant", [], {"value": rounded}, name=node.label(), origin=node.origin)
             graph.insert(twin, node.next)
-            self._redirect(half, twin.outputs[0])
+            self._redirect(half, twin.outputs[0], self.elem_type)
             return
         for name in CONSTANT_FLOATS:
             if name in node.attrs:
@@ -151,10 +151,10 @@ class Rewriter:
         if value.producer in self._old_casts:  # casting what it casts leaves no two casts back to back
             source = value.producer.inputs[0]
             if self._has_type(source, elem_type) and not any(user.is_graph for user, _ in others):
-                self._redirect(others, source)
+                self._redirect(others, source, elem_type)
                 return
         self.cast_bytes += self.forms.bytes_of.get(value, 0) * 3 // 2
-        self._redirect(others, self._insert_cast(source, value, elem_type))
+        self._redirect(others, self._insert_cast(source, value, elem_type), elem_type)
 
     def _has_type(self, value: Value, elem_type: int) -> bool:
         form = self.forms.producer.get(value)
@@ -181,8 +181,8 @@ class Rewriter:
         if node.alive and self._has_type(source, int(node.attribute("to"))):
             node.graph.replace_value(result, source)
 
-    def _redirect(self, uses: list[Any], value: Value) -> None:
-        """Let these uses read `value`; a graph output hands on its name and what is declared of it."""
+    def _redirect(self, uses: list[Any], value: Value, elem_type: int) -> None:
+        """Let these uses read `value`, of that type; a graph output hands on its name and what is declared of it."""
         for user, index in uses:
             if not user.is_graph:
                 user.graph.set_input(user, index, value)
@@ -194,10 +194,7 @@ class Rewriter:
                 user.rename(old, user.fresh(name))
                 user.rename(value, name)
             if isinstance(declared, TensorType):
-                user.declare(value, declared.with_elem_type(self._type_after(old)))
-
-    def _type_after(self, old: Value) -> int:
-        return FLOAT if self.forms.producer[old] == HALF else self.elem_type
+                user.declare(value, declared.with_elem_type(elem_type))
 
 
 def _takes(node: Node, attribute: str) -> bool:

@@ -103,7 +103,9 @@ def _explain(
         if forms is not None and _form(node, groups, forms) == HALF:
             done.lowered.append(node)
         else:
-            done.kept[node] = reasons.get(node) or (QUANTIZED if node in quantized else CHEAPER)
+            reason = reasons.get(node) or (QUANTIZED if node in quantized else "")
+            if reason or main_group(groups).results:
+                done.kept[node] = reason or CHEAPER
 
 
 def _form(node: Node, groups: list[Group], forms: Forms) -> int:

@@ -317,11 +317,17 @@ class _Search:
             yield round(0.75 * count)
 
     def _worst(self, keep: Mapping[Node, str], ranked: Sequence[Node], count: int) -> dict[Node, str]:
+        """`keep`, the `count` worst nodes, and what computes their operands: a node that loses much, as a difference of
+        nearly equal numbers does, loses it because its operands were rounded."""
         found = dict(keep)
         for place, node in enumerate(ranked[:count], 1):
             reason = f"it is number {place} of those that lose most, and without them the error is too large"
-            for inner in self._with_bodies(node):
-                found.setdefault(inner, reason)
+            found.update(dict.fromkeys(self._with_bodies(node), reason))
+            reason = f"it computes an operand of '{node.label()}', which loses too much of what was rounded"
+            for source in (value.producer for value in node.inputs):
+                if source is not None and source.graph is self.graph and source not in self.static:
+                    for inner in self._with_bodies(source):
+                        found.setdefault(inner, reason)
         return found
 
     def _passes(self, bench: Bench, keep: Mapping[Node, str]) -> bool:

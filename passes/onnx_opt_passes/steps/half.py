@@ -13,6 +13,7 @@ from onnx_opt.precision import Lowering, choose, measure, static_reasons
 from onnx_opt.precision import lower as lower_graph
 from onnx_opt.precision.constraints import FLOAT16, only_moves
 from onnx_opt.rewrite import apply_rules
+from onnx_opt_passes.steps import calls
 from onnx_opt_rules import half_safe
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def lower(graph: Graph, context: PassContext, elem_type: int, wishes: Wishes) ->
 
     None where nothing is good enough: then the model stays as it is.
     """
+    calls.inline(graph, context)
     if elem_type == FLOAT16:
         apply_rules(graph, context, half_safe.ALWAYS)
     if not wishes.measure or _is_over(context.journal):

@@ -49,13 +49,13 @@ ROWS: dict[str, Policy] = {
     "ConstantOfShape": Policy(moves=True, attribute="value"),
     "Bernoulli EyeLike RandomNormal RandomNormalLike RandomUniform RandomUniformLike": MADE,
     "BlackmanWindow HammingWindow HannWindow MelWeightMatrix": WINDOW,
-    "DequantizeLinear": Policy(moves=True, attribute="output_dtype"),
-    "QuantizeLinear": MOVES,
+    "DequantizeLinear": Policy(moves=True, tied=True, attribute="output_dtype"),
+    "QuantizeLinear": Policy(moves=True, tied=True),
     # all operands change together: runtimes have no kernel, or many small ones, for mixed types
     "BatchNormalization": Policy(tied=True),
     "Attention GridSample OptionalGetElement Pow RMSNormalization": Policy(tied=True),
-    # what the bits mean depends on the type
-    "BitCast": Policy(types=". -> ."),
+    # of BitCast the bits depend on the type; the definition of the other adds an epsilon that is always FP32
+    "BitCast MeanVarianceNormalization": Policy(types=". -> ."),
     # statistics are computed and given in FP32 (`stash_type`)
     "LayerNormalization": Policy(stays_results=(1, 2)),
     # what must not be rounded

@@ -1,0 +1,77 @@
+"""Rewrites that keep FP16 from overflowing; that they hold for every input, tests/rules tries."""
+
+import numpy as np
+import pytest
+
+import onnx_opt
+from onnx_opt.ir import load, to_bytes
+from onnx_opt.passes import PassContext
+from onnx_opt.rewrite import apply_rules
+from onnx_opt_rules import half_safe
+from onnx_text import describe, parse, reasons
+
+
+def rewritten(text: str, rules):
+    import onnx
+
+    graph, context = load(parse(text)), PassContext()
+    count = apply_rules(graph, context, rules)
+    return onnx.ModelProto.FromString(to_bytes(graph)), count, reasons(context)
+
+
+def test_mask_becomes_a_number_that_fp16_holds():
+    model, _, _ = rewritten(
+        "g (bool[4] m, float[2,4] s) => (float[2,4] y) <float f = {-1e9}> { w = Where(m, f, s) y = Softmax(w) }",
+        [half_safe.clamp_selected_mask],
+    )
+    wanted = "g (bool[4] m, float[2,4] s) => (float[2,4] y) <float f = {-32752}> { w = Where(m, f, s) y = Softmax(w) }"
+    assert describe(model) == describe(parse(wanted))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("<float f = {-100.0}> { w = Where(m, f, s) y = Softmax(w) }", "the mask is above"),
+        ("<float[4] f = {-1e9, -1e9, -1e9, 0}> { w = Where(m, f, s) y = Softmax(w) }", "not one number"),
+    ],
+)
+def test_masks_that_stay(body, reason):
+    _, count, why = rewritten(f"g (bool[4] m, float[2,4] s) => (float[2,4] y) {body}", [half_safe.clamp_selected_mask])
+    assert not count and any(reason in each for each in why)
+
+
+def test_scores_are_scaled_before_the_product():
+    model, _, _ = rewritten(
+        "g (float[2,4] q, float[4,3] k) => (float[2,3] y) <float d = {8.0}> { s = MatMul(q, k) y = Div(s, d) }",
+        [half_safe.scale_before_product],
+    )
+    wanted = "g (float[2,4] q, float[4,3] k) => (float[2,3] y) <float d = {8.0}> { s = Div(q, d) y = MatMul(s, k) }"
+    assert describe(model) == describe(parse(wanted))
+
+
+def test_scores_that_are_scaled_up_or_come_from_weights_stay():
+    up = "g (float[2,4] q, float[4,3] k) => (float[2,3] y) <float d = {8.0}> { s = MatMul(q, k) y = Mul(s, d) }"
+    weights = """g (float[2,4] q) => (float[2,1] y) <float d = {8.0}, float[4,1] k = {1, 2, 3, 4}> {
+        s = MatMul(q, k) y = Div(s, d) }"""
+    for text in (up, weights):
+        assert rewritten(text, [half_safe.scale_before_product])[1] == 0
+
+
+@pytest.mark.parametrize("size", [100, 4000])
+def test_mean_of_many_is_divided_first_where_the_sum_would_overflow(size):
+    source = parse(f"g (float[1,{size}] x) => (float[1,1] y) {{ y = ReduceMean<axes=[1]>(x) }}")
+    data = [{"x": np.full((1, size), 30, np.float32)}]
+    result = onnx_opt.optimize(source, "fp16", data=data, samples=0)
+    assert result.report.rewrites["fp16", "divide-before-sum"] == (size > 1000)
+    assert result.report.proof["half"]["true_half_precision"] < 2e-3
+    assert result.report.measured["fp16"]["by_range"] == 0
+
+
+def test_nothing_is_rewritten_where_nothing_overflows():
+    source = parse(
+        "g (float[2,4] x) => (float[2,1] y) { s = Mul(x, x) r = ReduceSum<keepdims=1>(s, a) y = Sqrt(r) }".replace(
+            "=> (float[2,1] y)", "=> (float[2,1] y) <int64[1] a = {1}>"
+        )
+    )
+    result = onnx_opt.optimize(source, "fp16", data=[{"x": np.ones((2, 4), np.float32)}], samples=0)
+    assert {rule for _, rule in result.report.rewrites} == {"lower"}
