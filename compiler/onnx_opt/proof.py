@@ -22,7 +22,6 @@ from onnx_opt.pipeline import Pipeline
 from onnx_opt.report import Fault
 from onnx_opt.target import Target
 from onnx_opt.validate import Reference, Runtime, Source, Verdict, first_bad, prove
-from onnx_opt.validate.special import SPECIAL_VALUES
 
 if TYPE_CHECKING:
     from onnx_opt.precision.verdict import HalfPrecision
@@ -35,6 +34,9 @@ IN_MEMORY = 64 << 20
 """Models up to this many bytes are handed over in memory; larger ones through a file, which the runtime maps."""
 MOST_FAULTS = 8
 """A pipeline with more faults than this is broken rather than unlucky: everything is taken back."""
+
+ABSENT = {NO_NANS: "NaN", NO_INFS: "infinities"}
+"""What a liberty, or a pass for finite numbers only, says not to occur: there, results may differ."""
 
 Tell = Callable[[str, int, int], object]
 
@@ -72,16 +74,13 @@ class Evidence:
             seed=self.seed,
             runtime=Runtime(self.jobs, tuple(map(Path, self.custom_ops))),
             progress=None if tell is None else partial(_tell_text, tell),
-            special_values=() if finite_only else _special_values(self.liberties),
+            absent=frozenset(ABSENT.values()) if finite_only else _absent(self.liberties),
             **given,
         )
 
 
-def _special_values(liberties: frozenset[str]) -> tuple[str, ...]:
-    """What may be among the inputs in view of what the user says does not occur; of infinities, NaN may come."""
-    if NO_NANS in liberties:
-        return ()
-    return tuple(name for name in SPECIAL_VALUES if name != "infinities" or NO_INFS not in liberties)
+def _absent(liberties: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for liberty, name in ABSENT.items() if liberty in liberties)
 
 
 def _tell_text(tell: Tell, text: str) -> None:

@@ -116,6 +116,13 @@ def test_liberties_are_reported():
     assert taken["no-nans", "equal-operands"] == 1 and taken["no-signed-zeros", "absorbing-constant"] == 1
 
 
+def test_zeros_among_the_samples_do_not_speak_against_a_quotient():
+    text = "g (float[n, 4] x) => (float[n, 4] y) { d = Div(x, x) y = Add(d, x) }"
+    result = onnx_opt.optimize(parse(text), fast_math="no-nans,no-infs")
+    assert not result.report.faults and result.report.status == "proven"
+    assert "Div" not in [node.op for node in result.model]
+
+
 def test_nothing_changes_without_the_flag():
     plain = onnx_opt.optimize(parse(SEVERAL))
     assert [node.op for node in plain.model] == ["Mul", "Add", "Sub", "Add"]

@@ -52,8 +52,19 @@ def test_sizes_masks_and_single_numbers_are_spared(model):
 def test_few_samples_and_stated_liberties_leave_them_out(model):
     data = model("g (float[N, 8] x) => (float[N, 8] y) { y = Relu(x) }")
     assert origins(Reference(data, samples=3)) == []
-    assert origins(Reference(data, special_values=())) == []
-    assert origins(Reference(data, special_values=("infinities",))) == SPECIAL[1:]
+    assert origins(Reference(data, absent=frozenset({"NaN"}))) == []
+    assert origins(Reference(data, absent=frozenset({"infinities"}))) == SPECIAL[:1]
+
+
+def test_where_the_user_says_that_nothing_is_nan_nothing_is_compared(model):
+    form = "g (float[N, 8] x) => (float[N, 8] y) { %s }"
+    before, after = (
+        model(form % "y = Div(x, x)"),
+        model(form % "o = Constant <value = float {1}> () z = Sub(x, x) y = Add(z, o)"),
+    )
+    assert prove(before, after).failed
+    assert prove(Reference(before, absent=frozenset({"NaN"})), after).proven
+    assert prove(Reference(before, absent=frozenset({"NaN"})), model(form % "y = Identity(x)")).failed
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ from onnx_opt.validate.figures import bits_equal, is_float
 from onnx_opt.validate.run import Rejected, Session, Value
 from onnx_opt.validate.samples import Sampler
 from onnx_opt.validate.sizes import Sizes, numbers_in, other_sizes, starting_points
-from onnx_opt.validate.special import SPECIAL_VALUES, says_something, undefined_operators, with_special_values
+from onnx_opt.validate.special import (
+    SPECIAL_VALUES,
+    fed_values,
+    says_something,
+    undefined_operators,
+    with_special_values,
+)
 from onnx_opt.validate.userdata import Data, user_feeds
 from onnx_opt.validate.values import MAGNITUDES, Range
 from onnx_opt.validate.walk import operators
@@ -165,9 +171,10 @@ class Collection:
         reference = self.reference
         if reference.samples < _LEAST_FOR_SPECIAL or self.spent > _MOST_FOR_SPECIAL * reference.budget:
             return
-        if not reference.special_values or undefined_operators(reference.skeleton):
+        kinds = fed_values(reference.absent)
+        if not kinds or undefined_operators(reference.skeleton):
             return
-        for kind in reference.special_values:
+        for kind in kinds:
             plain = sampler.feed(base, self.random)
             feed = with_special_values(plain, self.session.signature, SPECIAL_VALUES[kind], reference.seed)
             if feed is None:

@@ -12,6 +12,7 @@ from onnx_opt.validate.lowered import fitted, restored
 from onnx_opt.validate.noise import explain, run_moved, shape_is_unstable
 from onnx_opt.validate.reference import Reference
 from onnx_opt.validate.run import Rejected, Session, Unreadable, Value
+from onnx_opt.validate.special import where_present
 from onnx_opt.validate.verdict import OutputVerdict
 
 
@@ -120,7 +121,8 @@ class Comparison:
             if i in self.reference.random_outputs:
                 self._compare_kind(output, before, after)
                 continue
-            difference = compare(output.name, before, after, self.tolerance, self.exact)
+            compared = where_present(before, after, self.reference.absent)
+            difference = compare(output.name, *compared, self.tolerance, self.exact)
             output.figures.merge(difference.figures)
             if difference.problem and difference.rounding:
                 self.open[number, i] = difference

@@ -16,7 +16,6 @@ from onnx_opt.validate.run import CannotLoad, Runtime, Session, Unreadable, Valu
 from onnx_opt.validate.signature import Signature
 from onnx_opt.validate.sizes import Fixed
 from onnx_opt.validate.source import ModelLike, Source
-from onnx_opt.validate.special import SPECIAL_VALUES
 from onnx_opt.validate.userdata import Data
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Reference:
     runtime: Runtime = field(default_factory=Runtime)
     folder: Path | None = None
     progress: Progress | None = None
-    special_values: tuple[str, ...] = tuple(SPECIAL_VALUES)
+    absent: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.source = Source.of(self.model, self.folder)

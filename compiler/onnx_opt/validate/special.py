@@ -57,6 +57,28 @@ def says_something(outputs: Iterable[Value]) -> bool:
     return any(array.size and not (is_float(array.dtype) and np.isnan(array).all()) for array in arrays)
 
 
+def fed_values(absent: Iterable[str]) -> list[str]:
+    """What to feed where the user says that those in `absent` do not occur; of infinities, NaN comes."""
+    absent = frozenset(absent)
+    return [] if "NaN" in absent else [name for name in SPECIAL_VALUES if name not in absent]
+
+
+def where_present(before: Value, after: Value, absent: Iterable[str]) -> tuple[Value, Value]:
+    """Both outputs without what the original gives that is not to occur: there, nothing is promised."""
+    kinds = frozenset(absent)
+    alike = isinstance(before, np.ndarray) and isinstance(after, np.ndarray) and before.shape == after.shape
+    if not kinds or not alike or not is_float(before.dtype) or before.dtype != after.dtype:
+        return before, after
+    skipped = np.zeros(before.shape, bool)
+    if "NaN" in kinds:
+        skipped |= np.isnan(before)
+    if "infinities" in kinds:
+        skipped |= np.isinf(before)
+    if not skipped.any():
+        return before, after
+    return tuple(np.where(skipped, np.zeros((), array.dtype), array) for array in (before, after))  # type: ignore[return-value]
+
+
 def _is_data(name: str, value: np.ndarray) -> bool:
     return is_float(value.dtype) and value.size >= FEWEST_ELEMENTS and not is_mask(name) and not is_size(name)
 

@@ -56,7 +56,7 @@ def split(n: NodeView) -> list[Type | None]:
 
 def _parts(n: NodeView, size: Any, count: int) -> list[Any]:
     if n.version >= 13 and n.present(1):
-        given = n.elements(1)
+        given = [size] if count == 1 else n.elements(1)
         return given if given is not None and len(given) == count else [n.fresh() for _ in range(count)]
     sizes = n.ints("split") if n.version < 13 else None
     if sizes is not None:
