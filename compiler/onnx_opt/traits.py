@@ -32,6 +32,7 @@ MEANINGS: dict[str, str] = {
     "removable": "may be removed when nobody reads its results (bool; True for every declared operator by default)",
     "foldable": "may be computed ahead of time when it is pure (bool; True by default)",
     "kept": "stays a node even where all that it reads is constant, since runtimes look for it (bool)",
+    "admits": "whether an operand may be this constant: onnx.checker looks into some (f(node, index, array))",
     "carries_bodies": "also depends on the subgraphs in its attributes (bool)",
     "commutative": "f(a, b) = f(b, a) (bool)",
     "idempotent": "f(f(x)) = f(x) to the bit (bool)",
@@ -226,6 +227,12 @@ def _foldable_operator(domain: str, op: str) -> bool | None:
 def is_kept(node: Node) -> bool:
     """Whether the node says something to the runtime that its result as a constant would not."""
     return bool(ask(node.domain, node.op, "kept", False))
+
+
+def admits(node: Node, index: int, array: Any) -> bool:
+    """Whether operand `index` of the node may be a constant that holds `array`."""
+    accepts: Callable[[Node, int, Any], bool] | None = ask(node.domain, node.op, "admits")
+    return accepts is None or accepts(node, index, array)
 
 
 def carries_bodies(node: Node) -> bool:

@@ -204,6 +204,8 @@ class _Folder:
 
 def _is_replaceable(node: Node, value: Value, array: np.ndarray) -> bool:
     """Whether an initializer, or for what a graph returns a Constant node, can stand in place of the value."""
+    if not all(user.is_graph or traits.admits(user, index, array) for user, index in value.uses):
+        return False
     if not value.is_graph_output:
         return True
     assert node.graph is not None
