@@ -171,21 +171,17 @@ def remove_stale(folder: Path, spares_of: Path | None = None) -> None:
 
 
 def _remove_if_free(path: Path) -> None:
+    """Remove a file or folder unless somebody holds its lock, which is ours until it is gone."""
     with suppress(OSError):
         if path.is_symlink():
             return
-        if path.is_dir():
-            if _is_free(path / _LOCK):
+        is_folder = path.is_dir()
+        with (path / _LOCK if is_folder else path).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_folder:
                 shutil.rmtree(path, ignore_errors=True)
-        elif _is_free(path):
-            path.unlink()
-
-
-def _is_free(path: Path) -> bool:
-    """Whether nobody holds the lock of a file; OSError where somebody does."""
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
+            else:
+                path.unlink()
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -88,9 +88,9 @@ def test_many_that_are_small_enough_each(trial: Trial) -> None:
 
 def test_work_without_end(trial: Trial) -> None:
     """Results that are small, and products that take days."""
-    text = """<float w = {1}, int64[2] p = {4096, 4096}, int64[2] q = {4096, 4096}> { a = Expand(w, p) b = Expand(w, q) STEPS y = Add(x, s) }"""
-    steps = "c0 = MatMul(a, b) " + " ".join(f"c{i + 1} = MatMul(c{i}, c{i})" for i in range(100))
-    body = text.replace("STEPS", f"{steps} s = ReduceMax <keepdims = 0> (c100)")
+    text = """<float w = {1}, int64[2] p = {512, 2048}, int64[2] q = {2048, 512}> { a = Expand(w, p) b = Expand(w, q) STEPS y = Add(x, s) }"""
+    steps = "c0 = MatMul(a, b) " + " ".join(f"c{i + 1} = MatMul(c{i}, c{i})" for i in range(1000))
+    body = text.replace("STEPS", f"{steps} s = ReduceMax <keepdims = 0> (c1000)")
     trial.write(f"g (float[1] x) => (float[1] y) {body}").passes("-O1", "--max-fold-growth", "1000GiB")
 
 

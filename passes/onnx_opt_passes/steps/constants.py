@@ -24,7 +24,7 @@ SMALL_GROWTH = 64 << 10
 """Bytes by which folding may make a small model grow."""
 LEAST_WORK, WORK_BY_WEIGHT = 1 << 30, 8
 """Bytes that folding may compute in all, and how many for each byte of the model's weights if that is more."""
-LEAST_FLOPS, FLOPS_BY_WEIGHT = 1 << 37, 256
+LEAST_FLOPS, FLOPS_BY_WEIGHT = 1 << 34, 2048
 """The same in operations of matrix products and convolutions."""
 ATTEMPTS = 4
 """Rounds of choosing and computing; only nodes that can't be computed make a second one necessary."""
