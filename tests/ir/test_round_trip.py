@@ -109,6 +109,18 @@ def test_before_ir_4_initializers_are_inputs_and_constant():
     assert [value.name for value in result.graph.input] == ["x", "one"]
 
 
+def test_before_ir_4_initializers_of_a_branch_are_written_once():
+    model = parse("""<ir_version: 3, opset_import: ["" : 8]> g (bool c, float[1] x) => (float[1] y) { y = If (c) <
+        then_branch = t () => (float[1] r) <float[1] w = {2}> { r = Add (x, w) },
+        else_branch = e () => (float[1] s) { s = Neg (x) }> }""")
+    graph = load(model)
+    add = next(node for node in graph.walk() if node.op == "Add")
+    add.graph.set_op(add, "Mul")
+    branch = onnx.ModelProto.FromString(to_bytes(graph)).graph.node[0].attribute[0].g
+    assert [node.op_type for node in branch.node] == ["Mul"]
+    assert [tensor.name for tensor in branch.initializer] == ["w"]
+
+
 def test_external_data(tmp_path):
     model = parse("g (float[N,4] x) => (float[N,300] y) { m = MatMul (x, w)  y = Add (m, b) }")
     weights = {"w": np.full((4, 300), 1, np.float32), "b": np.full(300, 2, np.float32)}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnx_graphsurgeon as gs
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 from onnx import AttributeProto, NodeProto, TensorProto
 
 from onnx_opt import schemas, wire
@@ -167,7 +168,10 @@ class Node(Identity, gs.Node):
         """The tensors in the attributes of the source."""
         for span in self.source_attributes():
             assert self.graph is not None
-            proto = AttributeProto.FromString(self.graph.model.buffer[span.start : span.end])
+            try:
+                proto = AttributeProto.FromString(self.graph.model.buffer[span.start : span.end])
+            except DecodeError:
+                raise ModelError("an attribute can't be decoded", node=self.label()) from None
             yield from [proto.t] if proto.type == AttributeProto.TENSOR else proto.tensors
 
     def attribute(self, name: str, default: Any = None) -> Any:

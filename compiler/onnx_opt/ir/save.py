@@ -132,7 +132,7 @@ class _Writer:
     def _nodes(self, graph: Graph, fields: Fields) -> Iterator[Piece]:
         if self._constants_are_nodes(graph):
             for constant in graph.constants:
-                if constant.uses:
+                if constant.uses and constant.source is None:
                     yield from _nest(fields.node, [_constant_node(constant).SerializeToString()])
         run_start = run_end = 0  # clean nodes that lie next to each other in the source are one piece
         tag = wire.encode_tag(fields.node, 0)[0]

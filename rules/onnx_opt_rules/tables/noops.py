@@ -151,7 +151,7 @@ def _transposes_nothing(node: Node) -> bool:
         return False
     if list(perm) == list(range(len(perm))):
         return True
-    if dims is None or len(dims) != len(perm):
+    if dims is None or sorted(perm) != list(range(len(dims))):
         return False
     moved = [axis for axis in perm if dims[axis] != 1]
     return moved == sorted(moved) and all(dims[axis] == dim for axis, dim in zip(perm, dims, strict=True))

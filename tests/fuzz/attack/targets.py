@@ -19,7 +19,7 @@ from onnx_opt.text import format_graph
 from onnx_opt_passes.steps import constants
 
 
-def load_model(data: bytes) -> None:
+def load_model(data: bytes, level: int = 1) -> None:
     """A model is refused in one line, or loaded, shown, optimized, written, and then it is still a model."""
     try:
         graph = load(data)
@@ -30,10 +30,10 @@ def load_model(data: bytes) -> None:
     except OnnxOptError as error:
         _check_line(error)
         return
-    optimize(graph)
+    optimize(graph, level)
 
 
-def optimize(graph: Graph, level: int = 1) -> None:
+def optimize(graph: Graph, level: int) -> None:
     """The passes of a preset leave a model that can be read, whatever it was before."""
     try:
         with _numpy_alone():
@@ -44,7 +44,10 @@ def optimize(graph: Graph, level: int = 1) -> None:
         _check_line(error)
         return
     measure(graph)
-    check_model(load(to_bytes(graph)).model)
+    try:
+        check_model(load(to_bytes(graph)).model)
+    except OnnxOptError as error:
+        raise AssertionError("the optimized model can't be read") from error
 
 
 def parse_pipeline(data: bytes) -> None:
@@ -58,7 +61,7 @@ def parse_pipeline(data: bytes) -> None:
     assert str(Pipeline.parse(str(pipeline))) == str(pipeline)
 
 
-TARGETS = {"load": load_model, "pipeline": parse_pipeline}
+TARGETS = {"load": load_model, "optimize": partial(load_model, level=3), "pipeline": parse_pipeline}
 
 
 def _show(graph: Graph) -> None:
