@@ -25,6 +25,7 @@ def permutation(perm: Any, rank: int | None) -> tuple[int, ...]:
     """The permutation of a Transpose of `rank` dims; without the attribute, it reverses them."""
     if not perm:
         return tuple(range(known(rank, "the rank of the operand is unknown")))[::-1]
+    require(sorted(perm) == list(range(len(perm))), "the attribute is no permutation")
     require(rank is None or len(perm) == rank, "the permutation does not fit the operand")
     return tuple(perm)
 
