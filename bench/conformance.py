@@ -226,7 +226,7 @@ def document(comparison: Comparison, command: str, installed: dict[str, dict[str
 @click.option("--seeds", default="0:500", show_default=True, help="Random models: FIRST:LAST, the last not included.")
 @click.option("--models", multiple=True, type=click.Path(exists=True, path_type=Path), help="A model file or a folder.")
 @click.option("--no-backend", is_flag=True, help="Leave the onnx package's backend tests out.")
-@click.option("--every", default=1, show_default=True, help="Take each so manieth case.")
+@click.option("--every", default=1, show_default=True, help="Take every Nth case.")
 @click.option("--tools", "names", multiple=True, type=click.Choice(SERVED), default=SERVED, help="These alone.")
 @click.option("--tools-env", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT_ENVIRONMENT)
 @click.option("--jobs", default=1, show_default=True)
@@ -256,7 +256,8 @@ def main(
     comparison.run(jobs)
     click.echo("\n".join(table(comparison)))
     click.echo(f"{comparison.judged} models, {comparison.left_out} that the original can't be judged by")
-    command = f"python bench/conformance.py --seeds {seeds}{' --models FOLDER' * len(models)}"
+    share = f" --every {every}" if every > 1 else ""
+    command = f"python bench/conformance.py --seeds {seeds}{share}{' --models FOLDER' * len(models)}"
     if output:
         output.write_text(document(comparison, command, versions(environment)))
     if report:

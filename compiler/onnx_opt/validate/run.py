@@ -28,7 +28,7 @@ class Runtime:
     """How to run. `threads` 0 leaves the number to ONNX Runtime; `custom_ops` are libraries of custom operators;
     a run that takes longer than `limit` seconds counts as refused, since random inputs can make a loop endless; an
     infinite limit needs no thread that watches. Without `reuse`, ONNX Runtime gives memory back instead of planning
-    which value takes whose place: for models of many nodes, since it plans in a time quadratic in the number of values.
+    which value takes whose place: for models of many nodes, since it plans in quadratic time.
     `provider` is what runs it."""
 
     threads: int = 0

@@ -19,9 +19,10 @@ from typing import Any
 import generator
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from .protos import Feed
+from .protos import Feed, has_equal_node_names, without_node_names
 
 RANDOM, NODE, CONSTANT, LIGHT, FILE = "random", "node", "constant", "light", "file"
 STORED = ("simple", "pytorch-converted", "pytorch-operator")
@@ -95,7 +96,10 @@ def load(name: str) -> Case:
         made = generator.make(int(rest))
         return Case(name, made.model, made.feeds)
     if kind == FILE:
-        model = onnx.load(rest)
+        try:
+            model = onnx.load(rest)
+        except (OSError, DecodeError, onnx.checker.ValidationError) as error:
+            raise NoFeeds(f"no whole model: {error}") from error
         return Case(name, model, sampled(model))
     test = _tests(NODE if kind == CONSTANT else kind)[rest]
     if kind == LIGHT:
@@ -113,7 +117,8 @@ def sampled(model: onnx.ModelProto) -> list[Feed]:
     """Feeds that ONNX Runtime accepts, at several sizes of the dynamic dims."""
     from onnx_opt.validate.reference import Reference
 
-    reference = Reference(model.SerializeToString(), samples=FEEDS)
+    runnable = without_node_names(model) if has_equal_node_names(model) else model
+    reference = Reference(runnable.SerializeToString(), samples=FEEDS)
     if not reference.records:
         raise NoFeeds(reference.problem)
     return [record.feed for record in reference.records]

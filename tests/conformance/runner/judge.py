@@ -21,7 +21,16 @@ from onnx_opt.validate.engine import Engine
 from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Unreadable
 from onnx_opt.validate.source import Source
 
-from .protos import Feed, all_nodes, has_equal_node_names, has_half, random_values, with_rounding, without_node_names
+from .protos import (
+    Feed,
+    all_nodes,
+    has_equal_node_names,
+    has_half,
+    has_negative_sizes,
+    random_values,
+    with_rounding,
+    without_node_names,
+)
 from .ways import Way
 
 Stage = Callable[[str], object]
@@ -67,7 +76,7 @@ class Original:
     outputs: list[list[Any] | None]
     random: set[str]
     valid: bool
-    """Whether onnx's own checker accepts it."""
+    """Whether onnx's own checker accepts it, and no size is negative, which the checker overlooks."""
     disguise: Callable[[onnx.ModelProto], onnx.ModelProto] | None
     """What has to be done to this model and to results for ONNX Runtime to take them and to round as it should."""
 
@@ -80,7 +89,8 @@ class Original:
         data = model.SerializeToString()
         steps = [without_node_names] if has_equal_node_names(model) else []
         steps += [with_rounding] if has_half(model) else []
-        original = Original(model, data, feeds, [], random_values(model), not checker_problem(data), _one_by_one(steps))
+        valid = not has_negative_sizes(model) and not checker_problem(data)
+        original = Original(model, data, feeds, [], random_values(model), valid, _one_by_one(steps))
         original.outputs = original.run(data)
         if all(row is None for row in original.outputs):
             raise Rejected("no feed is accepted")

@@ -65,6 +65,12 @@ def has_equal_node_names(model: onnx.ModelProto) -> bool:
     return False
 
 
+def has_negative_sizes(model: onnx.ModelProto) -> bool:
+    """Whether a value of the main graph is declared with a size below zero: some exporters write -1 for an open dim."""
+    values = (*model.graph.input, *model.graph.output, *model.graph.value_info)
+    return any(dim.dim_value < 0 for value in values for dim in value.type.tensor_type.shape.dim)
+
+
 def without_node_names(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy in which no node has a name."""
     made = onnx.ModelProto()
