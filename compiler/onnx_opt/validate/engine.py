@@ -98,7 +98,7 @@ class Engine:
         if kind.kind != "tensor" or kind.native:
             return value
         carrier = pack(value, kind.bits) if kind.bits else value.view(f"u{value.dtype.itemsize}")
-        return self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(carrier), kind.onnx_type)
+        return self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.asarray(carrier, order="C"), kind.onnx_type)
 
 
 def _session_options(ort: Any, runtime: Runtime, source: Source) -> Any:
