@@ -1,4 +1,8 @@
-"""The `pad-channels` pass: channel counts that matrix units take at full speed."""
+"""The `pad-channels` pass: channel counts that matrix units take at full speed.
+
+It takes activations to be finite: padding is taken in by weights of zero, and zero times an infinity is NaN. Where a
+real channel overflows, a padded model may give NaN instead of an infinity.
+"""
 
 from __future__ import annotations
 

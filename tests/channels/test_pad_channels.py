@@ -235,6 +235,70 @@ def test_attention_heads_are_padded_each() -> None:
     assert prove(model.SerializeToString(), after.SerializeToString()).status == "proven"
 
 
+def test_fused_convolutions_of_a_runtime() -> None:
+    """What ONNX Runtime's own operators add and activate is padded with them."""
+    text = """
+        <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+        g (float[N,4,8,8] x) => (float[N,4,8,8] y)
+        <float[3,4,1,1] v = {1,2,3,4,5,6,7,8,9,10,11,12}, float[3] b = {1,2,3}, float[4,3,1,1] w = {1,2,3,4,5,6,7,8,9,10,11,12}>
+        {
+            a = com.microsoft.FusedConv<ACTIVATION>(x, v, b)
+            c = com.microsoft.FusedConv<activation = "Relu">(x, v, b, a)
+            y = Conv(c, w)
+        }
+    """
+    leaky = 'activation = "LeakyRelu", activation_params = [0.1]'
+    for activation in (leaky, *(f'activation = "{kind}"' for kind in ("Relu", "Sigmoid", "Tanh"))):
+        model = parse(text.replace("ACTIVATION", activation))
+        graph, context = run(model, "pad-channels{multiple=4}", "ort-cpu")
+        assert {constant.dims for constant in graph.constants} == {(4, 4, 1, 1), (4,)}
+        assert len(rows(context)) == 3
+        verdict = prove(model.SerializeToString(), to_bytes(graph))
+        assert verdict.status == "proven", verdict.reason
+
+
+def test_a_wide_stride_is_taken_out_where_the_target_gains() -> None:
+    before = """
+        g (float[N,4,H,W] x) => (float[N,4,P,Q] y)
+        <float[4,4,1,1] w = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}>
+        { y = Conv<strides = [2, 2]>(x, w) }
+    """
+    after = before.replace("> \n", ">").replace(
+        "{ y = Conv<strides = [2, 2]>(x, w) }", "{ e = Slice(x, s, l, a, t)  y = Conv(e, w) }"
+    )
+    more = "int64[2] s = {0,0}, int64[2] l = {9223372036854775807,9223372036854775807}, int64[2] a = {2,3}, int64[2] t = {2,2}"
+    after = after.replace("16}>", f"16}}, {more}>")
+    expect(before, after, "pad-channels", target="tensorrt")
+    expect_unchanged(before, "pad-channels", "not known to gain", target="ort-cuda")
+
+
+def test_constants_are_padded_for_each_node_that_reads_them() -> None:
+    """One image, given as a constant, goes through two convolutions."""
+    net = Net()
+    image = net.constant(whole(1, 3, 8, 8))
+    first = net.op("Conv", image, whole(5, 3, 3, 3))
+    second = net.op("ConvTranspose", net.op("Conv", image, whole(6, 1, 3, 3), group=3), whole(6, 1, 3, 3), group=6)
+    x = net.op("Conv", net.input("x", ["N", 8, 8, 8]), whole(6, 8, 1, 1))
+    net.output(net.op("Add", x, second))
+    net.output(net.op("Expand", first, np.array([6, 6])))
+    after, context = padded(net.model())
+    assert sum(bool(row[1]) for row in rows(context).values()) == 4
+    expect_equal(net.model(), after)
+
+
+def test_results_of_unknown_rank_stop_channels() -> None:
+    """onnx and this compiler infer nothing for windows that do not fit."""
+    net = Net()
+    y = net.op("Conv", net.input("x", ["N", 8, 1, 4]), whole(3, 8, 1, 1))
+    net.output(net.op("Relu", y))
+    net.nodes.append(onnx.helper.make_node("LpPool", [y], ["pooled"], kernel_shape=[2, 2]))
+    net.outputs.append(onnx.helper.make_tensor_value_info("pooled", TensorProto.FLOAT, None))
+    graph = onnx.helper.make_graph(net.nodes, "g", net.inputs, net.outputs, net.initializers)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    graph_after, _ = run(model, "pad-channels{multiple=8}")
+    assert {constant.dims for constant in graph_after.constants} == {(3, 8, 1, 1)}
+
+
 def test_inputs_are_padded_on_request() -> None:
     net = Net()
     net.output(net.op("Conv", net.input("x", ["N", 3, 8, 8]), whole(8, 3, 3, 3)))
@@ -303,6 +367,7 @@ TRAPS = [
     ("normalized without epsilon", lambda net, x: net.op("InstanceNormalization", x, whole(3), whole(3), epsilon=0.0), "deviation"),
     ("normalized", lambda net, x: net.op("InstanceNormalization", x, whole(3), whole(3)), ""),
     ("infinite borders", lambda net, x: net.op("Pad", x, np.array([0, 0, 1, 1, 0, 0, 1, 1]), np.float32("-inf")), "finite"),
+    ("normalized over a dim that was channels", lambda net, x: net.transpose(net.op("InstanceNormalization", net.transpose(x, [0, 2, 1, 3]), whole(8), whole(8)), [0, 2, 1, 3]), "normalizes over"),
     ("Softmax", lambda net, x: net.op("Softmax", x, axis=1), "sums over them"),
     ("LayerNormalization", lambda net, x: net.op("LayerNormalization", x, whole(3, 8, 8), axis=1), "normalizes over them"),
     ("a mean over channels", lambda net, x: net.op("Sub", x, net.op("ReduceMean", x, axes=[1])), "reduces them"),

@@ -16,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt import types
-from onnx_opt.channels.layers import Layer, arithmetic, product_of, taps
+from onnx_opt.channels.layers import CONVOLUTIONS, Layer, arithmetic, product_of, taps
 from onnx_opt.channels.segments import Layout, Leaf, all_leaves, has_holes, padded_size, size_of
 from onnx_opt.errors import UsageError
 from onnx_opt.layout.weigh import Weights
@@ -39,7 +39,7 @@ class Measured(CostModel):
 
     def rate(self, op: str, dtype: str, k: int, n: int, flops: float) -> float:
         """The measured rate of the layer nearest in size; the model's where none is like it."""
-        group = "Conv" if op == "ConvTranspose" else "MatMul" if op == "Gemm" else op
+        group = "Conv" if op in CONVOLUTIONS else "MatMul"
         rows = self.rates.get((group, dtype, aligned_bytes(dtype, k, n)))
         if not rows:
             return super().rate(op, dtype, k, n, flops)

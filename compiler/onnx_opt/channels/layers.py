@@ -11,13 +11,14 @@ import numpy as np
 
 from onnx_opt import types
 from onnx_opt.channels.segments import Layout
+from onnx_opt.target import CONTRIB
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node
     from onnx_opt.target import Target
 
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-PRODUCTS = frozenset({"Gemm", "MatMul"})
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "FusedConv"})
+PRODUCTS = frozenset({"Gemm", "MatMul", "FusedGemm"})
 INPUT_CHANNELS = 4
 """As many channels suffice in a model's input: kernels for first layers take them (vendor's guide)."""
 
@@ -54,7 +55,8 @@ class Product:
 
 def is_layer(node: Node) -> bool:
     """Whether a node is a Conv or a product."""
-    return not node.domain and node.op in CONVOLUTIONS | PRODUCTS
+    domain = CONTRIB if node.op.startswith("Fused") else ""
+    return node.domain == domain and node.op in CONVOLUTIONS | PRODUCTS
 
 
 def layers_in(graph: Graph) -> Iterator[Node]:
@@ -72,10 +74,10 @@ def product_of(node: Node) -> Product:
         outer, inner = (_size(dim) for dim in b[:2])
         if outer is not None:
             outer //= groups
-        return Product(inner, outer, groups) if node.op == "Conv" else Product(outer, inner, groups)
+        return Product(outer, inner, groups) if node.op == "ConvTranspose" else Product(inner, outer, groups)
     if not a or not b:
         return Product(None, None)
-    if node.op == "Gemm":
+    if node.op in ("Gemm", "FusedGemm"):
         return Product(
             _size(a[0 if node.attribute("transA", 0) else 1]), _size(b[0 if node.attribute("transB", 0) else 1])
         )
@@ -122,7 +124,7 @@ def unfit(node: Node, target: Target, multiple: int | None = None) -> str:
         return "groups: depthwise, there is no matrix product"
     if product.k is None or product.n is None:
         return "dynamic: its channels are only known when the model runs"
-    if node.op == "Conv" and (wide := _wide_stride(node)):
+    if node.op in ("Conv", "FusedConv") and (wide := _wide_stride(node)):
         return wide
     return ""
 
@@ -137,7 +139,12 @@ def _wide_stride(node: Node) -> str:
 
 def misaligned(node: Node, k: int, n: int, multiple: int) -> str:
     """Which of a layer's channels are no multiples; '' where all are."""
-    at_input = node.op == "Conv" and k == INPUT_CHANNELS and node.inputs[0].dims is not None and _reads_input(node)
+    at_input = (
+        node.op in ("Conv", "FusedConv")
+        and k == INPUT_CHANNELS
+        and node.inputs[0].dims is not None
+        and _reads_input(node)
+    )
     wrong = [f"{k} in"] if k % multiple and not at_input else []
     if n % multiple:
         wrong.append(f"{n} out")

@@ -22,6 +22,22 @@ if TYPE_CHECKING:
     from onnx_opt.ir import Node
 
 
+SUMMAND = 3
+"""The operand of a fused Conv that is added to its result."""
+
+
+def activated(node: Node, content: Content) -> Content:
+    """Content after the activation that a fused operator holds, if any."""
+    kind = node.attribute("activation", "")
+    if content is None or not kind:
+        return content
+    if kind in ("Sigmoid", "HardSigmoid"):
+        return Range(0, 1)
+    if kind == "Relu":
+        return Range(max(content.low, 0), max(content.high, 0))
+    return ZERO if content == ZERO and kind in ("LeakyRelu", "Tanh") else UNKNOWN
+
+
 @dataclass(frozen=True)
 class Convolution(Behaviour):
     """Conv and ConvTranspose: channels in dim 1, weights [outer, inner of a group, kernel...]."""
@@ -29,7 +45,7 @@ class Convolution(Behaviour):
     transposed: bool = False
 
     def operands(self, node: Node) -> Iterable[int]:
-        return range(3)
+        return range(4)
 
     def link(self, node: Node, channels: Channels) -> None:
         x, w = node.inputs[:2]
@@ -52,7 +68,18 @@ class Convolution(Behaviour):
             channels.same(channels.operand(node, 2, 0), gives)
         channels.give(node.outputs[0], 1, gives)
         channels.give(node.outputs[0], 0, channels.operand(node, 0, 0))
+        if node.input(SUMMAND) is not None:
+            self._link_summand(node, channels, gives)
         channels.layer(Layer(node, *each))
+
+    def _link_summand(self, node: Node, channels: Channels, gives: Layout) -> None:
+        """What a fused Conv adds to its result has the same dims."""
+        value = node.inputs[SUMMAND]
+        need(len(dims_of(value)) == len(dims_of(node.inputs[0])), "what it adds has another rank")
+        channels.same(channels.operand(node, SUMMAND, 1), gives)
+        for axis in range(len(dims_of(value))):
+            if axis != 1:
+                channels.stop(value, axis, f"{node.op} '{node.label()}' adds them up")
 
     def _dims(
         self, channels: Channels, first: Layout, second: Layout, groups: int, own: int, inner: int
@@ -80,11 +107,15 @@ class Convolution(Behaviour):
         for axis in (0, 1):  # weights that are computed
             if node.inputs[1].constant is None and contents.is_holed(node, 1, axis):
                 contents.take_in(node, 1, axis, exact=True)
-        contents.give(node.outputs[0], 1, contents.operand(node, 2, 0))
+        found = contents.operand(node, 2, 0)
+        if node.input(SUMMAND) is not None:
+            more = contents.operand(node, SUMMAND, 1)
+            found = add(found, more) if found is not None and more is not None else UNKNOWN
+        contents.give(node.outputs[0], 1, activated(node, found))
 
     def rebuild(self, node: Node, edit: Edit) -> None:
         groups = int(node.attribute("group", 1))
-        takes = edit.layout(node.inputs[0], 1)
+        takes = edit.operand_layout(node, 0, 1)
         outer, inner = dims_of(node.inputs[1])[:2]
         one_each = (outer // groups if self.transposed else inner) == 1
         if groups > 1 and one_each and takes is not None:  # padding brings more groups
@@ -185,7 +216,7 @@ class MatrixProduct(Product):
         if c is None:
             return
         need(
-            node.version >= 7 or not node.attribute("broadcast", 0) or len(dims_of(c)) <= 2,
+            node.domain or node.version >= 7 or not node.attribute("broadcast", 0) or len(dims_of(c)) <= 2,
             "it broadcasts by an attribute",
         )
         out = node.outputs[0]
@@ -197,6 +228,9 @@ class MatrixProduct(Product):
                 channels.stop(c, own, f"it is broadcast by {node.op} '{node.label()}'")
 
     def _after(self, node: Node, contents: Contents, factor: Content, axis: int) -> Content:
+        return activated(node, self._before_activation(node, contents, factor, axis))
+
+    def _before_activation(self, node: Node, contents: Contents, factor: Content, axis: int) -> Content:
         c = node.input(2)
         if factor != ZERO or c is None:
             return ZERO if factor == ZERO else UNKNOWN

@@ -93,8 +93,10 @@ ROWS: dict[str, Behaviour] = {
     "MatMul": Product(),
     # normalizations
     "BatchNormalization": Along(parameters=(SCALE, SHIFT, MEAN, VARIANCE), refuses=_in_training),
-    "InstanceNormalization": Along(parameters=(SCALE, SHIFT), refuses=_without_epsilon),
-    "GroupNormalization": Along(stops=(1,), why="normalizes over groups of them", keeps=unknown),
+    "InstanceNormalization": Along(
+        parameters=(SCALE, SHIFT), spatial_from=2, refuses=_without_epsilon, why="normalizes over this dim"
+    ),
+    "GroupNormalization": Along(spatial_from=1, why="normalizes over groups of them", keeps=unknown),
     "LayerNormalization RMSNormalization": NORMALIZED,
     "LRN": Along(stops=(1,), why="normalizes over neighbouring ones", keeps=only_zeros),
     "LpNormalization": OVER_AXIS,
@@ -154,7 +156,11 @@ PADDING: dict[str, Holes] = {
     "Cos Erf Sin Tanh": Bounded(low=-1, high=1),
 }
 
+MICROSOFT: dict[str, Behaviour] = {"FusedConv": Convolution(), "FusedGemm": MatrixProduct()}
+
 for _ops, _row in ROWS.items():
     declare("", _ops, **{TRAIT: _row})
+for _ops, _row in MICROSOFT.items():
+    declare("com.microsoft", _ops, **{TRAIT: _row})
 for _ops, _padding in PADDING.items():
     declare("", _ops, **{content.TRAIT: _padding})
