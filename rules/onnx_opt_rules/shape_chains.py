@@ -19,7 +19,9 @@ def constant_reshape_shape(x: Value, shape: Value, node: Node, graph: Graph) -> 
     -1 and 0 mean something else.
     """
     require(shape.constant is None, "the shape is a constant already")
-    wanted = list(known(shape.content, "the shape is not known symbolically"))
+    content = known(shape.content, "the shape is not known symbolically")
+    require(content.ndim == 1, "the shape is no list")
+    wanted = list(content)
     dims = known(x.dims, "the rank of the operand is unknown")
     if node.attribute("allowzero"):
         require(all(isinstance(d, int) and d for d in wanted), "allowzero gives 0 another meaning")
