@@ -12,26 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
-from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorAnnotation, TensorProto
+from onnx import FunctionProto, ModelProto, OperatorSetIdProto, TensorAnnotation
 
 from onnx_opt import schemas, wire
 from onnx_opt.errors import ModelError
 from onnx_opt.ir.conformity import complaint
 from onnx_opt.ir.graph import Function, Graph
+from onnx_opt.ir.header import NodeHeader, read_node
 from onnx_opt.ir.lists import GraphInputs, GraphOutputs, Inputs, Outputs
 from onnx_opt.ir.model import Model
-from onnx_opt.ir.node import ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS, NODE_ATTRIBUTE, Node
+from onnx_opt.ir.node import Node
 from onnx_opt.ir.values import Constant, Value, Variable
 from onnx_opt.wire import Buffer, Span
 
-ATTRIBUTE_NAME, ATTRIBUTE_TYPE, ATTRIBUTE_TENSORS, TENSOR_LOCATION = 1, 20, (5, 10), 14
 MODEL_GRAPH, MODEL_OPSET, MODEL_TRAINING, MODEL_FUNCTION = 7, 8, 20, 25
 NAME_OF_VALUE_INFO, NAME_OF_TENSOR, VALUES_OF_SPARSE = 1, 8, 1
-_LARGE_NODE = 4096
-"""Bytes above which a node is scanned for subgraphs before protobuf sees it: nested ones are not parsed twice."""
 
 
 @dataclass(frozen=True)
@@ -212,17 +210,6 @@ class _Visible:
         return found[-1] if found else None
 
 
-class _Header(NamedTuple):
-    """A node without what its attributes hold: their names and types, and the subgraphs in them, each with its
-    attribute, its position there (-1: alone) and its place."""
-
-    proto: NodeProto
-    attributes: tuple[tuple[str, int], ...]
-    bodies: tuple[tuple[str, int, Span], ...] = ()
-    external: bool = False
-    """Whether a tensor in the attributes may be external data."""
-
-
 class _GraphLoader:
     """Reads one graph; `bodies` are the subgraphs that it found on the way."""
 
@@ -242,7 +229,7 @@ class _GraphLoader:
         self.graph.source = self.span
         self._scan()
         self._read_inputs()
-        headers = [self._read_node(span) for span in self.node_spans]
+        headers = [read_node(self.buffer, span) for span in self.node_spans]
         nodes = [self._make_node(span, header) for span, header in zip(self.node_spans, headers, strict=True)]
         self._connect(nodes, headers)
         self._read_outputs()
@@ -339,44 +326,7 @@ class _GraphLoader:
 
     # -- nodes -----------------------------------------------------------------------------------------------------
 
-    def _read_node(self, span: Span) -> _Header:
-        if span.end - span.start <= _LARGE_NODE:
-            try:
-                proto = NodeProto.FromString(self.buffer[span.start : span.end])
-            except DecodeError:
-                proto = None  # nested deeper than protobuf reads, or damaged: the scan below tells
-            if proto is not None and not any(_holds_graph(attribute) for attribute in proto.attribute):
-                attributes = tuple([(attribute.name, attribute.type) for attribute in proto.attribute])
-                return _Header(proto, attributes, (), any(map(_is_external, proto.attribute)))
-        return self._scan_node(span)
-
-    def _scan_node(self, span: Span) -> _Header:
-        kept: list[bytes] = []
-        attributes: list[tuple[str, int]] = []
-        bodies: list[tuple[str, int, Span]] = []
-        external = False
-        for field, tag, start, end in wire.scan(self.buffer, span.start, span.end):
-            if field != NODE_ATTRIBUTE:
-                kept.append(self.buffer[tag:end])
-                continue
-            name, kind = "", 0
-            graphs: list[tuple[int, Span]] = []
-            for inner, inner_tag, a, b in wire.scan(self.buffer, start, end):
-                if inner == ATTRIBUTE_NAME:
-                    name = wire.decode(self.buffer[a:b])
-                elif inner == ATTRIBUTE_TYPE:
-                    kind = wire.read_varint(self.buffer, a, b)[0]
-                elif inner == ATTRIBUTE_GRAPH:
-                    graphs.append((-1, Span(inner_tag, a, b)))
-                elif inner == ATTRIBUTE_GRAPHS:
-                    graphs.append((len(graphs), Span(inner_tag, a, b)))
-                elif inner in ATTRIBUTE_TENSORS:
-                    external |= any(each[0] == TENSOR_LOCATION for each in wire.scan(self.buffer, a, b))
-            attributes.append((name, kind))
-            bodies.extend((name, position, place) for position, place in graphs)
-        return _Header(NodeProto.FromString(b"".join(kept)), tuple(attributes), tuple(bodies), external)
-
-    def _make_node(self, span: Span, header: _Header) -> Node:
+    def _make_node(self, span: Span, header: NodeHeader) -> Node:
         proto = header.proto
         node = Node.__new__(Node)
         node.op, node.name, domain, overload = proto.op_type, proto.name, proto.domain, proto.overload
@@ -395,10 +345,11 @@ class _GraphLoader:
             self.model.external_nodes.append(node)
         return node
 
-    def _check_form(self, node: Node, header: _Header) -> None:
+    def _check_form(self, node: Node, header: NodeHeader) -> None:
         """Remember the first node that is not what its schema asks for."""
         model, version = self.model, self.graph.opsets.get(node.domain, 0)
-        _check_text(*[name for name, _ in header.attributes])
+        if header.attributes:
+            _check_text(*[name for name, _ in header.attributes])
         found = complaint(node.op, node.domain, version, header.attributes, len(header.proto.input), len(node._outputs))
         if found and model.problem is None and model.function(node) is None:
             model.problem = ModelError(found, node=node.label())
@@ -427,7 +378,7 @@ class _GraphLoader:
         value.producer = node
         return value
 
-    def _connect(self, nodes: list[Node], headers: list[_Header]) -> None:
+    def _connect(self, nodes: list[Node], headers: list[NodeHeader]) -> None:
         """Resolve operands in order: what is defined so far, else what an outer graph defines, else what comes later
         (a graph that is not sorted)."""
         graph, local = self.graph, self.local
@@ -469,21 +420,8 @@ class _GraphLoader:
         return self.local[name]
 
 
-def _is_external(attribute: AttributeProto) -> bool:
-    if attribute.type == AttributeProto.TENSOR:
-        return attribute.t.data_location != TensorProto.DEFAULT
-    return any(tensor.data_location != TensorProto.DEFAULT for tensor in attribute.tensors)
-
-
 def _check_text(*names: str) -> None:
     """Refuse names that are not UTF-8, which protobuf gives as bytes."""
     for name in names:
         if type(name) is bytes:
             wire.decode(name)
-
-
-def _holds_graph(attribute: AttributeProto) -> bool:
-    kind = attribute.type
-    if kind == AttributeProto.GRAPH or kind == AttributeProto.GRAPHS:
-        return True
-    return not kind and (attribute.HasField("g") or len(attribute.graphs) > 0)
