@@ -176,3 +176,14 @@ def test_what_training_names_keeps_its_type(lowered):
 def test_old_operator_sets_are_left_alone():
     text = '<ir_version: 3, opset_import: ["" : 5]> g (float[2] x) => (float[2] y) { y = Tanh (x) }'
     expect_unchanged(text, "fp16", "older than 7")
+
+
+@pytest.mark.parametrize(("reduction", "stays"), [("add", True), ("none", False)])
+def test_what_a_target_lacks_in_some_nodes(lowered, reduction, stays):
+    model, context = lowered(
+        f"""g (float[4] x, int64[2,1] i) => (float[4] y) <float[2] u = {{1, 2}}> {{
+            a = Tanh (x) b = ScatterND <reduction = "{reduction}"> (a, i, u) y = Tanh (b)
+        }}"""
+    )
+    assert casts(model) == (4 if stays else 2)
+    assert stays == any("ort-cpu has no ScatterND in float16" in reason for reason in reasons(context))

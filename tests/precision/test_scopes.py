@@ -180,3 +180,10 @@ def test_only_what_computes_must_be_allowed(lowered):
     text = IF.replace("OTHER", "Relu")
     model, _ = lowered(text, "fp16{allow=[Sigmoid,Tanh]}")
     assert casts(model) == 2
+
+
+@pytest.mark.parametrize(("version", "count"), [(15, 5), (16, 2)])
+def test_control_flow_got_bf16_later(lowered, version, count):
+    text = f'<ir_version: 8, opset_import: ["" : {version}]>' + IF.replace("OTHER", "Tanh")
+    model, _ = lowered(text, "bf16")
+    assert casts(model) == count

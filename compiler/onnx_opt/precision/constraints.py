@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PRECISION, LACKS_HALF = "precision", "lacks_half"
 traits.define(PRECISION, "how the operator behaves when FP32 becomes half precision (a Policy)")
-traits.define(LACKS_HALF, "the (target, element type) pairs for which the operator has no kernel (a frozenset)")
+traits.define(LACKS_HALF, "(target, element type) pairs without a kernel (a frozenset, or a function of the node)")
 
 FLOAT, FLOAT16, BFLOAT16 = int(TensorProto.FLOAT), int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16)
 TYPE_NAMES = {FLOAT16: "float16", BFLOAT16: "bfloat16"}

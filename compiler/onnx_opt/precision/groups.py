@@ -87,6 +87,8 @@ class Constraints:
             problem = f"{node.op} is a local function"
         elif node.has_attribute_refs:
             problem = "an attribute of it differs from call to call of the local function around it"
+        elif operator.may_lack and (lacking := self._targets_without(node)):
+            problem = f"{lacking} has no {node.op} in {TYPE_NAMES[self.elem_type]}"
         problem = operator.problem or problem
         for group in groups.values():
             lacks = operator.known is None or not group.names <= operator.known.allowed
@@ -97,7 +99,8 @@ class Constraints:
         if key not in self._operators:
             row = policy_of(node)
             known = signature(node.op, node.domain, node.version, self.elem_type, row.types)
-            self._operators[key] = _Operator(row, known, self._problem(node, row, known))
+            may_lack = traits.ask(node.domain, node.op, LACKS_HALF) is not None
+            self._operators[key] = _Operator(row, known, self._problem(node, row, known), may_lack)
         return self._operators[key]
 
     def _problem(self, node: Node, row: Policy, known: Signature | None) -> str:
@@ -111,12 +114,12 @@ class Constraints:
             return f"nothing is known of {called} in {name}"
         if name not in self.target.dtypes:
             return f"{self.target.name} has no {name}"
-        lacking = self._targets_without(node)
-        return f"{lacking} has no {node.op} in {name}" if lacking else ""
+        return ""
 
     def _targets_without(self, node: Node) -> str:
         """The target, if it lacks the operator in that type; a portable model is for all targets."""
-        lacking: frozenset[tuple[str, int]] = traits.ask(node.domain, node.op, LACKS_HALF, frozenset())
+        answer = traits.ask(node.domain, node.op, LACKS_HALF)
+        lacking: frozenset[tuple[str, int]] = answer(node) if callable(answer) else answer
         found = sorted(name for name, lacks in lacking if lacks == self.elem_type)
         if self.target.name == PORTABLE.name:
             return ", ".join(found)
@@ -130,6 +133,8 @@ class _Operator:
     row: Policy
     known: Signature | None
     problem: str
+    may_lack: bool
+    """Whether a target lacks the operator, or some nodes of it, in a half type."""
 
     def operand_names(self, index: int) -> str:
         return self.known.operand(index) if self.known is not None and index not in self.row.stays else ""

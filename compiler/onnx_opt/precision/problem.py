@@ -16,7 +16,7 @@ from onnx_opt.ir.values import Constant
 from onnx_opt.layout.mincut import solve
 from onnx_opt.layout.problem import FIXED, Problem, Weight, form_of
 from onnx_opt.layout.weigh import Weights
-from onnx_opt.precision.constraints import only_moves
+from onnx_opt.precision.constraints import only_moves, signature
 from onnx_opt.precision.control import ties
 from onnx_opt.precision.groups import Constraints, Group, is_wide, main_group
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WIDE, HALF = 0, 1
 LEVELS = 4
 """Bytes of casts, their number, bytes of constants that are needed in both types, preferences."""
+CARRIED = "V"
+"""What the schemas of If, Loop and Scan call the types of the values that pass through them."""
 ITERATIONS = 8
 """How often the body of a loop is taken to run."""
 UNKNOWN_RANK = 1 << 14
@@ -149,9 +151,11 @@ class _Solver:
 
     def _tie(self, node: Node) -> None:
         """The types that a node with subgraphs shares with them."""
+        known = signature(node.op, node.domain, node.version, self.plan.elem_type)
+        allowed = known is not None and CARRIED in known.allowed and node not in self.wishes.kept
         for tie in ties(node):
-            wide = all(map(is_wide, tie.values))
-            end = self.problem.site() if wide and tie.may_change and node not in self.wishes.kept else FIXED[WIDE]
+            free = allowed and tie.may_change and all(map(is_wide, tie.values))
+            end = self.problem.site() if free else FIXED[WIDE]
             for use in tie.uses:
                 self.reader[use] = end
             for value in filter(is_wide, tie.produced):

@@ -147,6 +147,15 @@ LACKING: dict[tuple[str, int], str] = {
     ("tensorrt", BFLOAT16): "ConvTranspose",
 }
 
+
+def _accumulates(node: Node) -> frozenset[tuple[str, int]]:
+    """On the processor, ONNX Runtime scatters half precision elements but does not add or compare them."""
+    return (
+        frozenset() if node.attribute("reduction", "none") in ("none", b"none") else frozenset({("ort-cpu", FLOAT16)})
+    )
+
+
+declare("", "ScatterElements ScatterND", **{LACKS_HALF: _accumulates})
 _lacking: dict[str, set[tuple[str, int]]] = {}
 for _case, _ops in LACKING.items():
     for _op in _ops.split():
