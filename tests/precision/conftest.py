@@ -15,6 +15,14 @@ from onnx_text import expect, run
 Half = Callable[..., PassContext]
 
 
+def unmeasured(pipeline: str) -> str:
+    """The pipeline with its lowering by itself: what measuring finds is tested in test_choice."""
+    head, _, rest = pipeline.partition(",") if "{" not in pipeline else (pipeline, "", "")
+    name, _, options = head.partition("{")
+    inner = options.removesuffix("}")
+    return f"{name}{{{inner}{',' if inner else ''}measure=false}}{',' if rest else ''}{rest}"
+
+
 @pytest.fixture
 def half() -> Half:
     """`half(before, after)`: `fp16` turns one model into the other, which is valid and right up to rounding."""
