@@ -48,10 +48,3 @@ def checked(graph: Graph) -> onnx.ModelProto:
     result = onnx.ModelProto.FromString(to_bytes(graph))
     onnx.checker.check_model(result, full_check=True)
     return result
-
-
-def unmeasured(pipeline: str) -> str:
-    """The pass without the measurements that keep more in FP32."""
-    first, _, rest = pipeline.partition(",") if "{" not in pipeline else (pipeline, "", "")
-    first = f"{first[:-1]},measure=false}}" if first.endswith("}") else f"{first}{{measure=false}}"
-    return f"{first},{rest}" if rest else first

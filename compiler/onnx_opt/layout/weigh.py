@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt import shapes, types
@@ -23,12 +24,8 @@ class Weights:
     """Bytes of the values of one graph's model."""
 
     def __init__(self, inputs: Sequence[Value]):
-        self.assumed: dict[Any, int] = {}
+        self._inputs = inputs
         self._sizes: dict[Any, int] = {}
-        for value in inputs:
-            dims = value.dims
-            if dims and shapes.is_symbolic(dims[0]):
-                self.assumed.update(dict.fromkeys(dims[0].free_symbols, ASSUMED_BATCH))
 
     def bytes_of(self, value: Value) -> int:
         """About how many bytes a value of known rank has; at least 1."""
@@ -44,6 +41,12 @@ class Weights:
         if perm is None or moves_nothing(perm, node.inputs[0].dims or ()):
             return 0
         return self.bytes_of(node.inputs[0])
+
+    @cached_property
+    def assumed(self) -> dict[Any, int]:
+        """What symbols count as; filled while they are met."""
+        batches = (value.dims[0] for value in self._inputs if value.dims and shapes.is_symbolic(value.dims[0]))
+        return {symbol: ASSUMED_BATCH for batch in batches for symbol in batch.free_symbols}
 
     def _size(self, value: Value, dim: Any) -> int:
         """What a symbolic dim counts as."""
