@@ -25,6 +25,10 @@ from onnx_opt.ir.surgeon import SurgeonMethods, adopt_node, adopt_value
 from onnx_opt.ir.values import Constant, Value, Variable
 from onnx_opt.wire import Span
 
+ANY_CONSTANT = 9
+"""The operator set from which Constant nodes hold every type; before, these alone."""
+FIRST_CONSTANTS = (np.dtype("float16"), np.dtype("float32"), np.dtype("float64"))
+
 
 class Graph(SurgeonMethods, Structure):
     """A graph, subgraph or function body. Iterating over it gives its nodes; the current one may be removed."""
@@ -84,10 +88,20 @@ class Graph(SurgeonMethods, Structure):
         return node
 
     def add_constant(self, array: np.ndarray, hint: str = "constant") -> Constant:
-        """A new initializer."""
-        constant = Constant(self.fresh(hint), array, self)
-        self.attach_constant(constant)
+        """A new initializer, of the main graph where this one can't hold its type."""
+        home = self if self.is_function_body or self.holds(array.dtype) else self.model.graph
+        constant = Constant(self.fresh(hint), array, home)
+        home.attach_constant(constant)
         return constant
+
+    @property
+    def constants_are_nodes(self) -> bool:
+        """Function bodies have no initializers; before IR version 4 those of a subgraph would have to be inputs."""
+        return self.is_function_body or (self.model.ir_version < 4 and self.owner is not None)
+
+    def holds(self, dtype: Any) -> bool:
+        """Whether a new constant of this type can stand here: before operator set 9, Constant nodes hold floats."""
+        return not self.constants_are_nodes or self.opset >= ANY_CONSTANT or np.dtype(dtype) in FIRST_CONSTANTS
 
     def attach_constant(self, constant: Constant) -> None:
         """Make a constant an initializer of this graph."""

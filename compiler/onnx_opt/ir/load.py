@@ -373,6 +373,7 @@ class _GraphLoader:
         if earlier is None or earlier is node or (earlier.op, node.op) != ("Constant", "Constant"):
             raise ModelError(f"value '{name}' is defined twice; node '{node.name}' ({node.op}) is the second to do so")
         ghost = Variable(name, graph=self.graph)
+        self.model.names.add_all([name])
         ghost.producer = earlier
         list.__setitem__(earlier._outputs, earlier._outputs.index(value), ghost)
         value.producer = node

@@ -130,7 +130,7 @@ class _Writer:
         return self._initializers(graph, fields, sparse=field == fields.sparse)
 
     def _nodes(self, graph: Graph, fields: Fields) -> Iterator[Piece]:
-        if self._constants_are_nodes(graph):
+        if graph.constants_are_nodes:
             for constant in graph.constants:
                 if constant.uses and constant.source is None:
                     yield from _nest(fields.node, [_constant_node(constant).SerializeToString()])
@@ -259,15 +259,11 @@ class _Writer:
 
     # -- initializers ----------------------------------------------------------------------------------------------
 
-    def _constants_are_nodes(self, graph: Graph) -> bool:
-        """Function bodies have no initializers; before IR version 4 those of a subgraph would have to be inputs."""
-        return graph.is_function_body or (self.model.ir_version < 4 and graph.owner is not None)
-
     def _initializers(self, graph: Graph, fields: Fields, sparse: bool) -> Iterator[Piece]:
-        if self._constants_are_nodes(graph) and fields is FUNCTION:
+        if graph.constants_are_nodes and fields is FUNCTION:
             return
         for constant in graph.constants:
-            if constant.sparse != sparse or (constant.source is None and self._constants_are_nodes(graph)):
+            if constant.sparse != sparse or (constant.source is None and graph.constants_are_nodes):
                 continue
             yield from self._initializer(constant, fields)
 

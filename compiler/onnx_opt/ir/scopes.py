@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def keep_names_apart(model: Model) -> None:
-    """Rename what bears, in a body, the name of something in a graph around it.
+    """Rename what bears, in a body, the name of something in a graph around it, and Constants that another one of the
+    same name overrides.
 
     A body may hide an outer name, and may use one that is defined behind it. But a value that moves up, becomes an
     initializer, or takes the place of a captured one can then be seen, or is meant, where the name says something else.
@@ -28,9 +29,14 @@ def keep_names_apart(model: Model) -> None:
         if leaving is not None:
             around.subtract(leaving)
             continue
-        for value in _own_values(graph) if graph.owner is not None else ():
+        own: dict[str, Value] = {}
+        for value in _own_values(graph):
+            twin = own.setdefault(value.name, value)
             if around[value.name] > 0:
                 graph.rename(value, graph.fresh(value.name))
+            elif twin is not value:
+                overridden = twin if value.uses else value
+                graph.rename(overridden, graph.fresh(value.name))
         names = [value.name for value in _own_values(graph)]
         around.update(names)
         stack.append((graph, names))

@@ -29,6 +29,8 @@ class Builder:
         if isinstance(item, Value):
             return item
         if isinstance(item, np.ndarray | np.generic):
+            if self.graph.is_function_body and not self.graph.holds(item.dtype):
+                raise NoMatch("the local function can't hold a constant of that type")
             return self.graph.add_constant(np.asarray(item), f"{self.hint}_constant")
         if isinstance(item, Call):
             return self._node(item).outputs[0]

@@ -14,6 +14,7 @@ import numpy as np
 from onnx_opt import traits, types
 from onnx_opt.evaluate import evaluate, result_bytes
 from onnx_opt.ir import Constant, Graph, Node, Value
+from onnx_opt.ir.graph import ANY_CONSTANT, FIRST_CONSTANTS
 from onnx_opt.passes import PassContext
 from onnx_opt.report import FLOPS, estimate_flops
 
@@ -28,9 +29,6 @@ LEAST_FLOPS, FLOPS_BY_WEIGHT = 1 << 34, 2048
 """The same in operations of matrix products and convolutions."""
 ATTEMPTS = 4
 """Rounds of choosing and computing; only nodes that can't be computed make a second one necessary."""
-ANY_CONSTANT = 9
-"""The operator set from which Constant holds every type; before, these alone."""
-FIRST_CONSTANTS = (np.dtype("float16"), np.dtype("float32"), np.dtype("float64"))
 
 
 def fold(graph: Graph, context: PassContext, max_growth: int | None) -> None:
@@ -206,9 +204,9 @@ def _is_replaceable(node: Node, value: Value, array: np.ndarray) -> bool:
     """Whether an initializer, or for what a graph returns a Constant node, can stand in place of the value."""
     if not all(user.is_graph or traits.admits(user, index, array) for user, index in value.uses):
         return False
-    if not value.is_graph_output:
-        return True
     assert node.graph is not None
+    if not value.is_graph_output:
+        return node.graph.holds(array.dtype)
     if "" not in node.graph.opsets:  # operators of other domains alone: there is no Constant
         return False
     return node.op != "Constant" and (node.graph.opset >= ANY_CONSTANT or array.dtype in FIRST_CONSTANTS)

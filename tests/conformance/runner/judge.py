@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from typing import Any
@@ -41,8 +42,8 @@ ENDLESS = "rules undo each other"
 """What the driver of rewrite rules says when it gives up: no result is wrong, but a rule is."""
 CONFLICT = "the rule would change what it replaces"
 """What it says when it stops a rule that would have made another type or shape."""
-RUNTIME = Runtime(threads=1, limit=math.inf)
-"""Whoever runs the process watches its time."""
+RUNTIME = Runtime(threads=1, limit=math.inf, reuse=False)
+"""Whoever runs the process watches its time. Planned memory is at times taken for a value of another size."""
 
 
 @dataclass(frozen=True)
@@ -331,8 +332,9 @@ def _is_half_rounding(original: Original, result: bytes, name: str, old: Any, ne
     """Whether rounding to half precision explains what is not equal to the bit: what is folded in one go is not rounded
     between the nodes, as in ONNX Runtime, and parts of a model may be folded."""
     plain = replace(original, disguise=without_node_names)
-    if _same_bits(plain.run(original.data), plain.run(result)):
-        return True
+    with suppress(CannotLoad, Unreadable):
+        if _same_bits(plain.run(original.data), plain.run(result)):
+            return True
     old, new = _without_overflow(old, new)
     return not compare(name, old, new, HALF_ROUNDING).problem
 

@@ -9,6 +9,7 @@ from itertools import chain
 
 import numpy as np
 import onnx
+import onnx.parser
 
 from . import edits
 from .judge import Finding
@@ -21,6 +22,11 @@ SECONDS = 120.0
 HANG_SECONDS = 1800.0
 HANG_LIMIT = 2.0
 """Seconds of work after which a smaller model that never ends is given up: each that still hangs costs them."""
+WARM_UP = onnx.parser.parse_model(
+    '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 3] x) => (float[3, n] y) '
+    "{ a = Transpose (x) b = Transpose (a) c = Transpose (b) y = Relu (c) }"
+)
+"""What is optimized first in a new process: its modules are imported once they are needed, which takes seconds."""
 
 
 @dataclass
@@ -76,6 +82,8 @@ class _Shrinker:
         names = {value.name for value in case.model.graph.input}
         case.feeds = [{name: value for name, value in feed.items() if name in names} for feed in case.feeds]
         arguments = case.model.SerializeToString(), case.feeds, case.way
+        if self.worker.is_fresh:
+            self.worker.call("try_model", WARM_UP.SerializeToString(), [{"x": np.ones((2, 3), np.float32)}], Way("O3"))
         try:
             found = self.worker.call("try_model", *arguments, limit=self.limit)
         except Died as death:

@@ -39,6 +39,11 @@ class Worker:
         self._pipe: Connection | None = None
         self._done = 0
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the next task has to wait until all modules are imported."""
+        return self._process is None or self._done in (0, TASKS_PER_PROCESS)
+
     def call(self, task: str, *arguments: Any, limit: float = LIMIT) -> Any:
         """The result of a task. Raises `Died` and `Failed`."""
         if self._process is None or self._done >= TASKS_PER_PROCESS:
