@@ -11,10 +11,10 @@ LONGEST_LINE = 1000
 
 def single_line(text: str) -> str:
     """`text` as one line of bounded length for a terminal."""
-    line = " ".join(text.split())
-    if len(line) > LONGEST_LINE:
-        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
-    return printable(line)
+    line = printable(" ".join(text.split()))
+    if len(line) <= LONGEST_LINE:
+        return line
+    return f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
 
 
 def printable(line: str) -> str:
