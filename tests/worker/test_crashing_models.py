@@ -74,7 +74,7 @@ def test_a_crash_in_folding_leaves_the_node_alone(monkeypatch):
     """The guard that keeps integer division from ONNX Runtime is taken away: then the worker is what protects."""
     from onnx_opt.evaluate import kernels, onnxruntime_engine
 
-    monkeypatch.setattr(onnxruntime_engine, "_INTEGER_DIVISION", frozenset())
+    monkeypatch.setattr(onnxruntime_engine, "_TRAPPING_KINDS", frozenset())
     monkeypatch.setattr(kernels, "find", lambda *key: None)
     model = onnx.parser.parse_model(HEADER + "g (float[N] x) => (int32[1] y, float[1] z) { y = Div(a, b) z = Sin(c) }")
     arrays = {**FEED, "c": np.array([0.5], np.float32)}

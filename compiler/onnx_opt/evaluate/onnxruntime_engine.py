@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import TensorProto
 
-from onnx_opt import schemas
+from onnx_opt import schemas, traits
 from onnx_opt.evaluate import wave
 from onnx_opt.evaluate.arrays import Arrays
 from onnx_opt.ir.tensors import element_type
@@ -34,7 +34,6 @@ _HINTS = 3
 """How often the node that a message names is taken out before a wave is halved."""
 
 _HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
-_INTEGER_DIVISION = frozenset({"Div", "Mod"})
 _TRAPPING_KINDS = frozenset({TensorProto.UNDEFINED, TensorProto.INT8, TensorProto.INT16, TensorProto.INT32}) | {
     TensorProto.INT64, TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
 }  # fmt: skip
@@ -122,7 +121,7 @@ def _refusal(node: Node, arrays: Arrays) -> str:
         return "carries subgraphs"
     if runtime_version(node) == 0:
         return f"ONNX Runtime knows no {node.op} of operator set {node.version} (it stops at {wave.newest()})"
-    if node.op in _INTEGER_DIVISION and not node.domain and _elem_type(node.inputs[0], arrays) in _TRAPPING_KINDS:
+    if traits.ask(node.domain, node.op, "overflow") == "traps" and _elem_type(node.inputs[0], arrays) in _TRAPPING_KINDS:
         return "integer division that has no quotient would stop the process"
     if node.op == "Gather" and _elem_type(node.inputs[0], arrays) == TensorProto.STRING:
         return "ONNX Runtime copies only the first string of each block"

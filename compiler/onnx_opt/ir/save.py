@@ -8,6 +8,7 @@ joined or copied in memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 from onnx import NodeProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto
@@ -32,6 +33,14 @@ PROTOBUF_LIMIT = 2**31 - 1
 def to_bytes(graph: Graph) -> bytes:
     """The model as bytes. External tensors stay references, new ones are inside."""
     return b"".join(made(_Writer(graph.model, None).model_pieces()))
+
+
+def fingerprint(graph: Graph) -> str:
+    """A hash of what `to_bytes` gives, without making it: equal for equal models, external data aside."""
+    digest = blake2b(digest_size=16)
+    for piece in made(_Writer(graph.model, None).model_pieces()):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def save(graph: Graph, path: str | Path) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
-from onnx_opt.ir import to_bytes
+from onnx_opt.ir import fingerprint
 from onnx_opt.precision import Lowering, choose, measure, static_reasons
 from onnx_opt.precision import lower as lower_graph
 from onnx_opt.precision.constraints import FLOAT16, only_moves
@@ -93,7 +92,7 @@ def _chosen(
 
 def _remembered(graph: Graph, context: PassContext, what: str, find: Callable[[], T]) -> T:
     """What was found for the same graph before: validation builds it again and again."""
-    key = f"{what} {blake2b(to_bytes(graph), digest_size=16).hexdigest()}"
+    key = f"{what} {fingerprint(graph)}"
     if key not in context.memory:
         context.memory[key] = find()
     found: T = context.memory[key]
