@@ -121,7 +121,8 @@ def _refusal(node: Node, arrays: Arrays) -> str:
         return "carries subgraphs"
     if runtime_version(node) == 0:
         return f"ONNX Runtime knows no {node.op} of operator set {node.version} (it stops at {wave.newest()})"
-    if traits.ask(node.domain, node.op, "overflow") == "traps" and _elem_type(node.inputs[0], arrays) in _TRAPPING_KINDS:
+    traps = traits.ask(node.domain, node.op, "overflow") == "traps"
+    if traps and _elem_type(node.inputs[0], arrays) in _TRAPPING_KINDS:
         return "integer division that has no quotient would stop the process"
     if node.op == "Gather" and _elem_type(node.inputs[0], arrays) == TensorProto.STRING:
         return "ONNX Runtime copies only the first string of each block"
