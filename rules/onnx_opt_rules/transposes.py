@@ -115,6 +115,8 @@ def transpose_into_fused_matmul(x: Value, y: Value, p: Any, left: Node | None, p
     """ONNX Runtime's own product of matrices transposes either operand by a flag."""
     require(target.supports("FusedMatMul", CONTRIB), f"{target.name} has no FusedMatMul")
     require(types.is_float(x.elem_type) and x.elem_type != TensorProto.BFLOAT16, "FusedMatMul has no such type")
+    require(min(x.rank or 0, y.rank or 0) >= 2, "FusedMatMul takes no notice of its flags beside a vector")
+    require(not any(product.attribute(f"transBatch{side}", 0) for side in "AB"), "its batch dims are moved already")
     require_swap(p, x if left is not None else y)
     flag = "transA" if left is not None else "transB"
     return FUSED(x, y, **{**product.attrs, flag: int(not product.attribute(flag, 0))})
