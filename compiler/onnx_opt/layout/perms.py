@@ -57,8 +57,9 @@ def widened(perm: Sequence[int], added: Collection[int]) -> Perm:
 
 
 def moves_nothing(perm: Sequence[int], dims: Sequence[Any]) -> bool:
-    """Whether the elements stay in their order: only dims of size 1 move."""
-    moved = [axis for axis in perm if not (isinstance(dims[axis], int) and dims[axis] == 1)]
+    """Whether the elements stay in their order: only dims of size 1 move. Without `dims`, none is known to be."""
+    ones = {axis for axis, dim in enumerate(dims) if isinstance(dim, int) and dim == 1}
+    moved = [axis for axis in perm if axis not in ones]
     return moved == sorted(moved)
 
 
