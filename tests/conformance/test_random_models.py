@@ -11,8 +11,8 @@ from runner.campaign import Campaign
 from runner.cases import random_names
 
 FIRST, LAST = map(int, os.environ["CONFORMANCE_SEEDS"].split(":"))
-STEP = 20
-"""Seeds of one test: several processes share them."""
+STEP = 80
+"""Seeds of one test, which starts a process of its own for them: several of these run at once."""
 MOST_THROWN_AWAY = 0.1
 """Share of models that ONNX Runtime may refuse."""
 

@@ -184,6 +184,8 @@ def cast(scope: Scope) -> Val:
     target = x.dtype if draw.chance(0.2) else draw.pick(favorites)
     if scope.plan.opset < 13 and "bfloat16" in (x.dtype, target):
         raise Refused("no bfloat16 yet")
+    if target in ("uint32", "uint64") and not all(np.isfinite(array.astype(np.float64)).all() for array in x.values):
+        raise Refused("what becomes of NaN depends on the place of the element")
     return scope.node("Cast", [x], to=int(helper.np_dtype_to_tensor_dtype(dtype_of(target))))
 
 
