@@ -72,7 +72,9 @@ class Channels:
         if known is not None and axis in known:
             return known[axis]
         dims = value.dims
-        if dims is None or not isinstance(dims[axis], int) or not dims[axis] or value.constant is not None:
+        if dims is None or axis >= len(dims) or value.constant is not None:
+            return None
+        if not isinstance(dims[axis], int) or not dims[axis]:
             return None
         layout = self._source(value, axis, dims[axis])
         self.axes.setdefault(value, {})[axis] = layout
@@ -87,7 +89,7 @@ class Channels:
         dims = value.dims
         assert dims is not None
         if axis not in slot.axes:
-            if not dims[axis]:
+            if axis >= len(dims) or not dims[axis]:
                 return None
             slot.axes[axis] = fresh(
                 dims[axis], "" if types.is_number(value.elem_type) else "its elements are no numbers"
@@ -99,7 +101,7 @@ class Channels:
         if layout is None:
             return
         dims = value.dims
-        if dims is None or dims[axis] != size_of(layout) or len(layout) > MAX_COPIES:
+        if dims is None or axis >= len(dims) or dims[axis] != size_of(layout) or len(layout) > MAX_COPIES:
             pin(layout, f"the size of '{value.name}' is not known")
             return
         self.axes.setdefault(value, {})[axis] = layout

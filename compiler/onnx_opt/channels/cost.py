@@ -91,7 +91,7 @@ class Entry:
 
     def growth(self) -> float:
         """By what its operations grow."""
-        return prod((padded_size(dim) / size_of(dim) for dim in self._dims()), start=1.0)
+        return prod((padded_size(dim) / max(size_of(dim), 1) for dim in self._dims()), start=1.0)
 
     def _dims(self) -> list[Layout]:
         if self.layer is None:
@@ -116,7 +116,7 @@ class Entry:
 
 
 def _grown(count: float, layouts: Iterable[Layout]) -> float:
-    return count * prod((padded_size(layout) / size_of(layout) for layout in layouts), start=1.0)
+    return count * prod((padded_size(layout) / max(size_of(layout), 1) for layout in layouts), start=1.0)
 
 
 class Costs:

@@ -132,6 +132,7 @@ class Product(Behaviour):
         """((m, k) in a, (k, n) in b), counted from the front; None for an axis that a vector lacks."""
         a, b = (len(dims_of(value)) for value in node.inputs[:2])
         need(a > 0 and b > 0, "an operand is a scalar")
+        need(min(a, b) > 1 or max(a, b) <= 2, "it multiplies a stack of matrices with a vector")
         return (a - 2 if a > 1 else None, a - 1), (b - 2 if b > 1 else 0, b - 1 if b > 1 else None)
 
     def link(self, node: Node, channels: Channels) -> None:
