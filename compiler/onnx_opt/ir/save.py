@@ -141,7 +141,7 @@ class _Writer:
     def _nodes(self, graph: Graph, fields: Fields) -> Iterator[Piece]:
         if graph.constants_are_nodes:
             for constant in graph.constants:
-                if constant.uses and constant.source is None:
+                if constant.uses and (constant.source is None or fields is FUNCTION):
                     yield from _nest(fields.node, [_constant_node(constant).SerializeToString()])
         run_start = run_end = 0  # clean nodes that lie next to each other in the source are one piece
         tag = wire.encode_tag(fields.node, 0)[0]

@@ -34,6 +34,9 @@ def _known_branch(node: Node, context: PassContext) -> Graph | None:
         return None
     wanted = "then_branch" if condition.item() else "else_branch"
     branch = next((body for name, _, body in node.bodies if name == wanted), None)
-    if branch is None or len(branch.outputs) != len(node.outputs) or not context.admit(RULE, node):
+    if branch is None or len(branch.outputs) != len(node.outputs):
         return None
-    return branch
+    if node.graph is None or not all(node.graph.holds(constant.dtype) for constant in branch.constants):
+        context.declined(RULE, node, "a function of this operator set cannot hold the branch's initializers")
+        return None
+    return branch if context.admit(RULE, node) else None
