@@ -176,6 +176,22 @@ def _register(op: str, function: Binary) -> None:
     content(op)(run)
 
 
+LARGEST = 1 << 40
+"""Sums and products of a size and a number up to this one are taken to fit 64 bits."""
+
+
+def _bounded(function: Binary) -> Binary:
+    """The function, but of a size and a huge number, whose sum or product may overflow, nothing is known."""
+
+    def run(shapes: Shapes, a: Any, b: Any) -> Any:
+        numbers = [each for each in (a, b) if isinstance(each, int)]
+        if len(numbers) == 1 and abs(numbers[0]) > LARGEST:
+            raise Unknown
+        return function(shapes, a, b)
+
+    return run
+
+
 def _divide(shapes: Shapes, a: Any, b: Any) -> Any:
     """a / b rounded towards zero, as C does."""
     if isinstance(a, int) and isinstance(b, int):
@@ -204,9 +220,9 @@ def _not(shapes: Shapes, a: Any) -> Any:
     return shapes.sub(1, a)
 
 
-_register("Add", Shapes.add)
-_register("Sub", Shapes.sub)
-_register("Mul", Shapes.mul)
+_register("Add", _bounded(Shapes.add))
+_register("Sub", _bounded(Shapes.sub))
+_register("Mul", _bounded(Shapes.mul))
 _register("Div", _divide)
 _register("And", Shapes.mul)
 _register("Or", Shapes.maximum)
@@ -248,7 +264,7 @@ def absolute(n: NodeView, index: int, kind: TensorType) -> Any:
     return _each(lambda a: n.shapes.maximum(a, n.shapes.sub(0, a)), _known(n, 0))
 
 
-_VARIADIC: dict[str, Binary] = {"Max": Shapes.maximum, "Min": Shapes.minimum, "Sum": Shapes.add}
+_VARIADIC: dict[str, Binary] = {"Max": Shapes.maximum, "Min": Shapes.minimum, "Sum": _bounded(Shapes.add)}
 
 
 @content("Max", "Min", "Sum")

@@ -26,6 +26,8 @@ class Val:
     values: tuple[Any, ...]
     constant: bool = False
     initializer: bool = False
+    is_result: bool = False
+    """Whether a node computes it."""
 
     @property
     def is_sequence(self) -> bool:
@@ -126,10 +128,11 @@ class Scope:
         return f"{self.prefix}{self.count}"
 
     def given(self) -> str:
-        """A name for an input or an initializer: in a body now and then that of an outer value, which it hides."""
+        """A name for an input or an initializer: in a body now and then that of an outer result, which it hides. Hidden
+        inputs and initializers would be what ONNX Runtime reads."""
         if self.parent is not None and self.draw.chance(0.1):
             hidden = {value.name for value in self.values} | {name for node in self.nodes for name in free_names(node)}
-            outer = [value.name for value in self.parent.visible() if value.name not in hidden]
+            outer = [value.name for value in self.parent.visible() if value.is_result and value.name not in hidden]
             if outer:
                 return self.draw.pick(outer)
         return self.fresh(everywhere=True)
@@ -292,7 +295,8 @@ class Scope:
         constant = bool(reads) and all(value.constant for value in reads)
         columns = [column * plan.worlds if len(column) == 1 else column for column in columns]
         results = [
-            Val(name, column, constant) for name, column in zip([n for n in node.output if n], columns, strict=True)
+            Val(name, column, constant, is_result=True)
+            for name, column in zip([n for n in node.output if n], columns, strict=True)
         ]
         self.nodes.append(node)
         self.values.extend(results)
