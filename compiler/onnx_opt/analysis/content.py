@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,8 +25,6 @@ ContentFunction: TypeAlias = Callable[[NodeView, int, TensorType], Any]
 MAX_ELEMENTS = 256
 MAX_RANK = 2
 MAX_UNKNOWN_ELEMENTS = 16
-HUGE = 1 << 48
-"""Sizes are far from it: an expression with such a number may be beyond 64 bits."""
 BOOL, INT32, INT64 = int(TensorProto.BOOL), int(TensorProto.INT32), int(TensorProto.INT64)
 
 _functions: dict[str, ContentFunction] = {}
@@ -115,21 +112,12 @@ def objects(items: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     return array.reshape(shape)
 
 
-@lru_cache(maxsize=1 << 14)
-def _has_huge_number(item: Any) -> bool:
-    """Whether a number in an expression is so large that integers may wrap around in it."""
-    return any(atom.is_Integer and abs(int(atom)) >= HUGE for atom in item.atoms())
-
-
 def _fits(shapes: Shapes, item: Any, elem_type: int) -> bool:
     """Whether a number is one of its element type. What is made of sizes is taken to fit 32 bits, as sizes do."""
     if elem_type == BOOL:
         return True
     if not isinstance(item, int):
-        low, high = shapes.bounds(item)
-        if _has_huge_number(item) or (low is not None and low >= HUGE) or (high is not None and high <= -HUGE):
-            return False
-        return elem_type == INT64 or (elem_type == INT32 and low is not None)
+        return elem_type == INT64 or (elem_type == INT32 and None not in shapes.bounds(item)[:1])
     dtype = numpy_dtype(elem_type)
     if dtype is None or dtype.kind not in "iu":
         return False
