@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,9 @@ def test_asked_to_stop(tmp_path: Path, folder: Path, number: int, code: int) -> 
     (tmp_path / "slow.py").write_text(
         "import time\ndef wait(graph):\n    print('waits', flush=True)\n    time.sleep(60)\n"
     )
-    process = start(model, "-o", output, "-q", "--passes", f"{tmp_path}/slow.py:wait")
+    # Whoever runs the tests may ignore the signal, and processes inherit that.
+    heed = partial(signal.signal, number, signal.SIG_DFL)
+    process = start(model, "-o", output, "-q", "--passes", f"{tmp_path}/slow.py:wait", preexec_fn=heed)
     assert process.stdout is not None
     assert process.stdout.readline() == "waits\n"
     process.send_signal(number)
