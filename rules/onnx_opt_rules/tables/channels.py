@@ -91,10 +91,14 @@ ROWS: dict[str, Behaviour] = {
     "ConvTranspose": Convolution(transposed=True),
     "Gemm": MatrixProduct(),
     "MatMul": Product(),
-    # normalizations
-    "BatchNormalization": Along(parameters=(SCALE, SHIFT, MEAN, VARIANCE), refuses=_in_training),
+    # normalizations: along an axis other than that of their parameters, zeros come out shifted
+    "BatchNormalization": Along(parameters=(SCALE, SHIFT, MEAN, VARIANCE), keeps=unknown, refuses=_in_training),
     "InstanceNormalization": Along(
-        parameters=(SCALE, SHIFT), spatial_from=2, refuses=_without_epsilon, why="normalizes over this dim"
+        parameters=(SCALE, SHIFT),
+        spatial_from=2,
+        keeps=unknown,
+        refuses=_without_epsilon,
+        why="normalizes over this dim",
     ),
     "GroupNormalization": Along(spatial_from=1, why="normalizes over groups of them", keeps=unknown),
     "LayerNormalization RMSNormalization": NORMALIZED,
