@@ -18,6 +18,9 @@ from onnx import TensorProto, TypeProto, helper
 Shape: TypeAlias = tuple[Any, ...]
 """The dims of a tensor, outermost first."""
 
+EXACT_IN_DOUBLE = 2.0**53
+"""ONNX Runtime computes some operators of integers in double precision, which is exact below this."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:

@@ -16,7 +16,7 @@ from onnx_opt.analysis.infer.reduction import reduced_axes
 from onnx_opt.analysis.infer.registry import NodeView, Unknown, axis_of
 from onnx_opt.analysis.infer.slicing import slice_length, slice_ranges
 from onnx_opt.shapes import Shapes
-from onnx_opt.types import TensorType
+from onnx_opt.types import EXACT_IN_DOUBLE, TensorType
 
 Binary: TypeAlias = Callable[[Shapes, Any, Any], Any]
 
@@ -241,7 +241,11 @@ def mod(n: NodeView, index: int, kind: TensorType) -> Any:
         if isinstance(b, int) and b == 0:
             raise Unknown
         if isinstance(a, int) and isinstance(b, int):
-            return abs(a) % abs(b) * (1 if a >= 0 else -1) if truncated else a % b
+            if not truncated:
+                return a % b
+            if max(abs(a), abs(b)) > EXACT_IN_DOUBLE:  # runtimes ask C's fmod
+                raise Unknown
+            return abs(a) % abs(b) * (1 if a >= 0 else -1)
         if shapes.at_least(a, 0) and shapes.at_least(b, 0):
             return shapes.sub(a, shapes.mul(b, shapes.floordiv(a, b)))
         return shapes.opaque(("rest", a, b, truncated), None)

@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from onnx_opt.evaluate.kernels import Declined, Kernel, axes_of, kernel, normal_axis, require
+from onnx_opt.types import EXACT_IN_DOUBLE
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Node
@@ -31,9 +32,6 @@ SIGNED = _dtypes("int8", "int16", "int32", "int64")
 INTEGERS = SIGNED | _dtypes("uint8", "uint16", "uint32", "uint64")
 BOOL = _dtypes("bool")
 WIDE_FLOATS = _dtypes("float32", "float64")
-
-EXACT_IN_DOUBLE = 2.0**53
-"""ONNX Runtime computes some operators of integers in double precision, which is exact below this."""
 
 
 def _check(dtypes: Dtypes, first: np.ndarray, *others: np.ndarray) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_opt.evaluate.arithmetic import EXACT_IN_DOUBLE
 from onnx_opt.evaluate.kernels import Declined, int_list, kernel, normal_axis, require
 from onnx_opt.ir.tensors import numpy_dtype
+from onnx_opt.types import EXACT_IN_DOUBLE
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Node

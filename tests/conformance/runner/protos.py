@@ -98,8 +98,9 @@ def has_half(model: onnx.ModelProto) -> bool:
 
 
 def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with an Identity behind every node. ONNX Runtime computes half precision in single precision and leaves
-    out the casts between neighbours; an Identity has a kernel for half precision, so that each result is rounded."""
+    """A copy with two Identities behind every node. ONNX Runtime computes half precision in single precision and leaves
+    out the casts between neighbours, and around a lone node that has a kernel for half precision; around two of these
+    it keeps them, so that each result is rounded."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for scope in scopes(made):
@@ -109,7 +110,8 @@ def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
             for index, name in enumerate(node.output if node.op_type not in NO_TENSORS else ()):
                 if name:
                     node.output[index] = f"{name}.exact"
-                    nodes.append(onnx.helper.make_node("Identity", [f"{name}.exact"], [name]))
+                    nodes.append(onnx.helper.make_node("Identity", [f"{name}.exact"], [f"{name}.rounded"]))
+                    nodes.append(onnx.helper.make_node("Identity", [f"{name}.rounded"], [name]))
         copies = [_copied(node) for node in nodes]
         del scope.node[:]
         scope.node.extend(copies)
