@@ -175,6 +175,8 @@ class Report:
     """The liberties that rules were allowed to take with floating-point numbers."""
     liberties: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(liberty, pass, rule) -> how many rewrites took it."""
+    emitted: dict[str, Any] = field(default_factory=dict)
+    """Figures of the output where it is more than an ONNX file; `kind` says what it is."""
 
     def add_verdict(self, verdict: Verdict, faults: list[Fault], warnings: list[str]) -> None:
         """Take in what validation found."""
@@ -209,6 +211,7 @@ class Report:
             "notes": list(self.notes),
             "validation": self.proof,
             "measured": self.measured,
+            **({"emitted": self.emitted} if self.emitted else {}),
             "seconds": {phase: round(s, 4) for phase, s in self.seconds.items()},
         }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_opt import api
-from onnx_opt.cli import complain, params, show
+from onnx_opt.cli import complain, emission, params, show
 from onnx_opt.cli.progress import Progress
 from onnx_opt.diagnostics import explain, explain_operator, is_operator, original_node
 from onnx_opt.instrument import Instrument, PrintAfter, PrintAfterChange, check_pass_names
@@ -35,11 +35,16 @@ class Job:
     def run(self) -> int:
         """Do it; returns the exit code."""
         check_pass_names(self.given["print_after"], self.pipeline)
+        emitter = emission.emitter_for(self.given, self.output)
+        if emitter is not None:
+            emitter.check()  # what cannot work fails before any work is done
         labels = self._labels()
         self.say(f"pipeline: {self.pipeline or 'nothing'}")
         with Progress(self._shows_progress) as progress:
             result = self._optimize(progress)
-            if self.output is not None:
+            if self.output is not None and emitter is not None:
+                result.report.emitted = emitter.emit(result, self.output, progress.tell)
+            elif self.output is not None:
                 progress.tell("writing", 0, 0)
                 result.save(self.output)
         self._warn(result)

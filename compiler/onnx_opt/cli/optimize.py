@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from onnx_opt.cli import complain, flags, params
+from onnx_opt.cli import complain, emission, flags, params
 from onnx_opt.cli.group import COMMANDS, version
 from onnx_opt.errors import UsageError
 from onnx_opt.liberties import LIBERTIES, read_liberties
@@ -18,7 +18,7 @@ from onnx_opt.passes import registry
 from onnx_opt.pipeline import DEFAULT_LEVEL, PRESETS, Pipeline
 from onnx_opt.target import TARGETS
 
-SECTIONS = ("Pipeline", "Passes", "Proof", "Output")
+SECTIONS = ("Pipeline", "Passes", "Proof", "Output", *(kind.section for kind in emission.KINDS))
 
 HELP = """Optimize an ONNX model and prove that it still computes the same.
 
@@ -73,9 +73,9 @@ def build() -> click.Command:
     return command
 
 
-def own_flags() -> list[Flag]:
+def own_flags() -> list[click.Option]:
     """The flags that belong to no pass."""
-    return [*_pipeline_flags(), *_proof_flags(), *_output_flags()]
+    return [*_pipeline_flags(), *_proof_flags(), *_output_flags(), *_emission_flags()]
 
 
 def _pipeline_flags() -> list[Flag]:
@@ -132,6 +132,10 @@ def _output_flags() -> list[Flag]:
         flag(["--traceback"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),
         flag(["--version"], **_shows(_show_version), help="Show the version."),
     ]
+
+
+def _emission_flags() -> list[click.Option]:
+    return [flag for kind in emission.KINDS for flag in kind.flags(partial(Flag, kind.section))]
 
 
 def _shows(callback: Callable[..., None]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx_opt.errors import printable
 from onnx_opt.report import changed_ops, human_bytes, human_count
@@ -31,6 +31,8 @@ def print_report(report: Report, with_times: bool) -> None:
         console.print(_half(report))
     for title, found in report.tables.items():
         console.print(_reported(title, found))
+    if report.emitted:
+        console.print(_emitted(report.emitted))
     if with_times:
         console.print(_times(report))
     console.print(printable(_verdict(report)), markup=False)
@@ -124,6 +126,21 @@ def _reported(title: str, found: Reported) -> Table:
     table.columns[-1].justify = "left"
     for row in found.rows:
         table.add_row(*map(Text, row))
+    return table
+
+
+def _emitted(figures: dict[str, Any]) -> Table:
+    """What is known of an engine or another output: figures by name, those that end with _bytes as sizes."""
+    from rich.text import Text
+
+    table = new_table(printable(str(figures.get("kind", "output"))), "", "")
+    for name, figure in figures.items():
+        if name == "kind" or figure in (None, [], {}):
+            continue
+        is_size = name.endswith("_bytes")
+        each = figure if isinstance(figure, list) else [figure]
+        shown = ", ".join(human_bytes(item) if is_size else printable(str(item)) for item in each)
+        table.add_row(Text(name.removesuffix("_bytes").replace("_", " ")), Text(shown))
     return table
 
 

@@ -11,10 +11,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from onnx_opt.diagnostics import TRACEBACK_VARIABLE
-from onnx_opt.worker import frames
+from onnx_opt.worker import frames, telling
 from onnx_opt.worker.objects import Objects
 
 # The child finds modules where this process does, also those of a folder that was added while it ran.
@@ -63,8 +64,9 @@ class Worker:
             with contextlib.suppress(Crashed):
                 self._ask("drop", handle)
 
-    def apply(self, name: str, *args: Any, limit: float = math.inf) -> Any:
-        return self._ask("apply", name, *args, limit=limit)
+    def apply(self, name: str, *args: Any, limit: float = math.inf, hear: Callable[..., object] | None = None) -> Any:
+        """Call a function; `hear` is called with what it tells (`onnx_opt.worker.telling`) while it works."""
+        return self._ask("apply", name, *args, limit=limit, hear=hear)
 
     def kill(self) -> None:
         """End it at once."""
@@ -73,21 +75,26 @@ class Worker:
         self._process.kill()
         self._process.wait()
 
-    def _ask(self, *request: Any, limit: float = math.inf) -> Any:
+    def _ask(self, *request: Any, limit: float = math.inf, hear: Callable[..., object] | None = None) -> Any:
         with self._lock:
-            done, result = self._exchange(request, limit)
+            done, result = self._exchange(request, limit, hear)
         if done:
             return result
         raise result
 
-    def _exchange(self, request: tuple[Any, ...], limit: float) -> Any:
+    def _exchange(self, request: tuple[Any, ...], limit: float, hear: Callable[..., object] | None) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
         watchdog = threading.Timer(limit, self._expire) if math.isfinite(limit) else None
         try:
             if watchdog is not None:
                 watchdog.start()
             frames.send(self._process.stdin, request)
-            return frames.receive(self._process.stdout)
+            while True:
+                reply = frames.receive(self._process.stdout)
+                if reply[0] is not telling.NEWS:
+                    return reply
+                if hear is not None:
+                    hear(*reply[1])
         except (EOFError, OSError) as error:
             self.kill()
             raise Crashed(f"took over {limit:g} s" if self._late else self._ending()) from error

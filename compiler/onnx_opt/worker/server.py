@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any
 
-from onnx_opt.worker import frames
+from onnx_opt.worker import frames, telling
 from onnx_opt.worker.client import run_inline
 from onnx_opt.worker.objects import Objects
 
@@ -29,6 +29,7 @@ def serve() -> None:
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     objects = Objects()
+    telling.listen(lambda news: _reply(replies, (telling.NEWS, news)))
     while True:
         kind, *args = requests.get()
         try:
@@ -46,7 +47,7 @@ def _read(requests: queue.SimpleQueue[Request]) -> None:
     os._exit(0)
 
 
-def _reply(replies: Any, reply: tuple[bool, Any]) -> None:
+def _reply(replies: Any, reply: tuple[bool | None, Any]) -> None:
     try:
         frames.send(replies, reply)
     except BrokenPipeError:

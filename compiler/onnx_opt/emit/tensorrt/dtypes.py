@@ -1,0 +1,31 @@
+"""Types of values as TensorRT names them."""
+
+from __future__ import annotations
+
+from onnx import TensorProto
+
+NAMES: dict[int, str] = {
+    TensorProto.FLOAT: "FLOAT",
+    TensorProto.FLOAT16: "HALF",
+    TensorProto.BFLOAT16: "BF16",
+    TensorProto.INT8: "INT8",
+    TensorProto.UINT8: "UINT8",
+    TensorProto.INT32: "INT32",
+    TensorProto.INT64: "INT64",
+    TensorProto.BOOL: "BOOL",
+    TensorProto.FLOAT8E4M3FN: "FP8",
+    TensorProto.INT4: "INT4",
+    TensorProto.FLOAT4E2M1: "FP4",
+}
+"""By the element type of ONNX; others have no values in an engine."""
+
+
+def spell(name: str) -> str:
+    """TensorRT's name of a type as people know it: HALF -> float16."""
+    return next((spell_onnx(elem_type) for elem_type, other in NAMES.items() if other == name), name.lower())
+
+
+def spell_onnx(elem_type: int) -> str:
+    """An element type of ONNX as people know it: 1 -> float32, 11 -> float64."""
+    name = TensorProto.DataType.Name(TensorProto.DataType.ValueType(elem_type)).lower()
+    return {"float": "float32", "double": "float64"}.get(name, name)
