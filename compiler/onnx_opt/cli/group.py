@@ -12,6 +12,7 @@ COMMANDS = {
     "optimize": "Optimize a model (the default).",
     "inspect": "Show what a model holds.",
     "diff": "Show how two models differ.",
+    "run": "Run a model and show its outputs.",
     "passes": "List the installed passes.",
     "verify-rules": "Try rewrite rules on random models.",
 }

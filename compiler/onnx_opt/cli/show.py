@@ -8,6 +8,7 @@ from onnx_opt.errors import printable
 from onnx_opt.report import changed_ops, human_bytes, human_count
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from onnx_opt.journal import Table as Reported
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 # Operators whose count changed beyond these are summed up in one row.
 SHOWN_OPS = 16
+_WIDTH = 200
 
 
 def print_report(report: Report, with_times: bool) -> None:
@@ -38,6 +40,14 @@ def print_report(report: Report, with_times: bool) -> None:
     console.print(printable(_verdict(report)), markup=False)
     for note in report.notes:
         console.print(printable(f"note: {note}"), markup=False)
+
+
+def wide_console() -> Console:
+    """Where tables of figures go: a file or a pipe has room for all of their columns."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
 def new_table(title: str, *columns: str) -> Table:

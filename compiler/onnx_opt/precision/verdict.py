@@ -13,9 +13,11 @@ from ctypes.util import find_library
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from onnx_opt.errors import TargetError
 from onnx_opt.precision.evaluate import true_half
 from onnx_opt.precision.metrics import Metric
 from onnx_opt.precision.samples import common
+from onnx_opt.runtime.settings import CUDA
 from onnx_opt.validate import OutputVerdict, Reference, Runtime, Source, Verdict, prove
 from onnx_opt.validate.compare import compare
 from onnx_opt.validate.figures import finite
@@ -24,7 +26,6 @@ from onnx_opt.validate.prove import fixed_symbols
 from onnx_opt.validate.run import CannotLoad, Rejected, Session, Unreadable, Value
 from onnx_opt.validate.signature import broken_promises
 
-CUDA = "CUDAExecutionProvider"
 TRUE_HALF = "true half precision"
 
 
@@ -72,7 +73,7 @@ def _ways(reference: Reference, candidate: Source, half: HalfPrecision) -> list[
         ("ONNX Runtime", candidate, runtime),
     ]
     if find_library("cuda") or find_library("nvcuda"):
-        found.append(("CUDA", candidate, replace(runtime, provider=CUDA)))
+        found.append(("CUDA", candidate, replace(runtime, settings=replace(runtime.settings, provider=CUDA))))
     return found
 
 
@@ -88,9 +89,11 @@ def _run(reference: Reference, source: Source, runtime: Runtime, half: HalfPreci
             for record in common(reference.records):
                 outputs = session.run(fitted(record.feed, session.signature, half.dtype))
                 _compare(run, reference, record.outputs, restored(outputs, record.outputs, half.dtype), half.metric)
-    except (CannotLoad, Rejected, Unreadable) as problem:
-        # A runtime without kernels for the type says nothing about the model: true half precision decides alone.
-        lacks = isinstance(problem, CannotLoad) and (problem.is_lack or runtime.provider == CUDA)
+    except (CannotLoad, Rejected, Unreadable, TargetError) as problem:
+        # A runtime without device, or without kernels for the type, says nothing about the model: true half precision
+        # decides alone.
+        on_cuda = isinstance(problem, CannotLoad) and runtime.settings.provider == CUDA
+        lacks = isinstance(problem, TargetError) or on_cuda or (isinstance(problem, CannotLoad) and problem.is_lack)
         run.error, run.problem, run.skipped = math.inf, str(problem), lacks and what != TRUE_HALF
     return run
 

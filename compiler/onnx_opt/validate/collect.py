@@ -84,6 +84,17 @@ class Collection:
         if reference.samples > 0 and not self._too_much_kept():
             self._random_samples()
 
+    def first(self) -> Record | None:
+        """A random feed that the model runs on, indices over the whole range that it takes; None where none is found.
+
+        For those who want to run a model rather than to judge others by it. Raises as `collect`.
+        """
+        sampler, base = self._find_base()
+        if base is None:
+            return None
+        self._widen_ranges(sampler, base)
+        return self.records[-1]
+
     def failure(self) -> str:
         """Why there are no records."""
         why = f"last refusal: {self.refusal}" if self.refusal else "they would be too large"

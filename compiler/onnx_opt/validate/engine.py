@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from onnx_opt.errors import UsageError
+from onnx_opt.errors import OnnxOptError
+from onnx_opt.runtime.session import apply_settings, create_session
+from onnx_opt.runtime.settings import DISABLED
 from onnx_opt.validate.run import CannotLoad, Feed, Rejected, Runtime, Unreadable, Value, operator_name
 from onnx_opt.validate.signature import Signature, Slot, ValueType, read_signature
 from onnx_opt.validate.source import Source
@@ -40,19 +42,17 @@ class Engine:
     """A loaded model: its `signature`, `run(feed)`, and the `seconds` that the last run took."""
 
     def __init__(self, source: Source, runtime: Runtime | None = None) -> None:
-        """Raises `CannotLoad`."""
+        """Raises `CannotLoad`; TargetError where the provider does not start, UsageError for options that it lacks."""
         import onnxruntime as ort
 
         self._runtime = runtime or Runtime()
         options = _session_options(ort, self._runtime, source)
         try:
-            self._session: Any = ort.InferenceSession(
-                str(source.path) if source.path else source.data, options, providers=[self._runtime.provider]
-            )
+            self._session: Any = create_session(source, options, self._runtime.settings)
+        except OnnxOptError:
+            raise
         except Exception as error:  # ONNX Runtime's exception classes share no base of their own
-            raise _cannot_load(str(error)) from error
-        if self._runtime.provider not in self._session.get_providers():
-            raise CannotLoad(f"{self._runtime.provider} has no device here")
+            raise cannot_load(str(error)) from error
         self.signature: Signature = read_signature(self._session, source.declared_types)
         self._slots = {slot.name: slot for slot in (*self.signature.inputs, *self.signature.overridable)}
         self._ort = ort
@@ -97,31 +97,33 @@ class Engine:
         kind = slot.type.inner if slot.type.kind == "optional" and slot.type.inner else slot.type
         if kind.kind != "tensor" or kind.native:
             return value
-        carrier = pack(value, kind.bits) if kind.bits else value.view(f"u{value.dtype.itemsize}")
-        return self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.asarray(carrier, order="C"), kind.onnx_type)
+        return carried(kind, value)
+
+
+def carried(kind: ValueType, array: np.ndarray) -> Any:
+    """An array of a type that numpy lacks as an OrtValue."""
+    import onnxruntime as ort
+
+    carrier = pack(array, kind.bits) if kind.bits else array.view(f"u{array.dtype.itemsize}")
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.asarray(carrier, order="C"), kind.onnx_type)
 
 
 def _session_options(ort: Any, runtime: Runtime, source: Source) -> Any:
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = _FATAL
-    options.use_deterministic_compute = True
     options.intra_op_num_threads = runtime.threads
     options.inter_op_num_threads = 1
+    if runtime.settings.level == DISABLED:
+        _as_written(options, runtime)
+    apply_settings(options, runtime.settings, source, runtime.custom_ops)
+    return options
+
+
+def _as_written(options: Any, runtime: Runtime) -> None:
+    options.use_deterministic_compute = True
     # Each shape is run about once: neither a plan for the next run nor a pool that grows by doubling pays.
     options.enable_mem_pattern = False
     options.enable_mem_reuse = runtime.reuse
     options.add_session_config_entry("session.disable_prepacking", "1")
-    if source.path is None and source.folder is not None:
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(source.external_folder)
-        )
-    for library in runtime.custom_ops:
-        try:
-            options.register_custom_ops_library(str(library))
-        except Exception as error:
-            raise UsageError(f"not a custom operator library: {one_line(str(error))}", path=library) from error
-    return options
 
 
 def _from_runtime(kind: ValueType, result: Any) -> Value:
@@ -170,7 +172,8 @@ _OLD_IR = re.compile(r"Unsupported model IR version: (\d+), max supported IR ver
 _OLD_OPSET = re.compile(r"Opset (\d+) is under development.*domain (\S+) is till opset (\d+)")
 
 
-def _cannot_load(message: str) -> CannotLoad:
+def cannot_load(message: str) -> CannotLoad:
+    """What ONNX Runtime says of a model that it does not load, in one line, and what it lacks where that is why."""
     for pattern in _NO_SCHEMA:
         if found := pattern.search(message):
             operator = (found["domain"], found["op"])

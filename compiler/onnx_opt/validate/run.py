@@ -11,6 +11,7 @@ from typing import Any
 
 from onnx_opt import worker
 from onnx_opt.errors import MissingRuntimeError
+from onnx_opt.runtime.settings import AS_WRITTEN, Settings
 from onnx_opt.validate.signature import Signature
 from onnx_opt.validate.source import Source
 
@@ -28,14 +29,14 @@ class Runtime:
     """How to run. `threads` 0 leaves the number to ONNX Runtime; `custom_ops` are libraries of custom operators;
     a run that takes longer than `limit` seconds counts as refused, since random inputs can make a loop endless; an
     infinite limit needs no thread that watches. Without `reuse`, ONNX Runtime gives memory back instead of planning
-    which value takes whose place: for models of many nodes, since it plans in quadratic time.
-    `provider` is what runs it."""
+    which value takes whose place: for models of many nodes, since it plans in quadratic time. `settings` say what runs
+    it, and how far ONNX Runtime may change it before: by default not at all."""
 
     threads: int = 0
     custom_ops: tuple[Path, ...] = ()
     limit: float = 300.0
     reuse: bool = True
-    provider: str = "CPUExecutionProvider"
+    settings: Settings = AS_WRITTEN
 
 
 class CannotLoad(Exception):
@@ -70,7 +71,7 @@ class Session:
     """
 
     def __init__(self, source: Source, runtime: Runtime | None = None) -> None:
-        """Raises `CannotLoad`."""
+        """Raises `CannotLoad`; TargetError where the provider does not start, UsageError for options that it lacks."""
         self._source, self._runtime = source.absolute(), runtime or Runtime()
         self._seconds = 0.0
         self._load()
