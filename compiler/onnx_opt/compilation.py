@@ -178,9 +178,14 @@ def _redefines(item: Item) -> bool:
 
 def origins(graph: Graph, pipeline: Pipeline) -> dict[str, str]:
     """Metadata entries that tell where each rewritten node comes from."""
+    return {"onnx_opt.pipeline": str(pipeline), "onnx_opt.origins": json.dumps(origins_of(graph), sort_keys=True)}
+
+
+def origins_of(graph: Graph) -> dict[str, dict[str, list[str]]]:
+    """The original nodes that each rewritten one stands for, and the rules that made it, by its name."""
     found = {}
     for scope in graph.model.all_graphs():
         for node in scope:
             if rules := node.origin.rules():
                 found[node.label()] = {"nodes": node.origin.names(), "rules": rules}
-    return {"onnx_opt.pipeline": str(pipeline), "onnx_opt.origins": json.dumps(found, sort_keys=True)}
+    return found

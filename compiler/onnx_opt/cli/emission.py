@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from onnx_opt.cli import engine
 from onnx_opt.emit import Emitter
 
 FlagMaker = Callable[..., click.Option]
@@ -25,7 +26,7 @@ class Kind:
     read: Callable[[Mapping[str, Any], Path | None], Emitter | None]
 
 
-KINDS: Sequence[Kind] = ()
+KINDS: Sequence[Kind] = (Kind(engine.SECTION, engine.flags, engine.read),)
 
 
 def emitter_for(given: Mapping[str, Any], output: Path | None) -> Emitter | None:

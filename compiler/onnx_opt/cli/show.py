@@ -145,7 +145,7 @@ def _emitted(figures: dict[str, Any]) -> Table:
 
     table = new_table(printable(str(figures.get("kind", "output"))), "", "")
     for name, figure in figures.items():
-        if name == "kind" or figure in (None, [], {}):
+        if name == "kind" or figure in (None, []) or isinstance(figure, dict):
             continue
         is_size = name.endswith("_bytes")
         each = figure if isinstance(figure, list) else [figure]

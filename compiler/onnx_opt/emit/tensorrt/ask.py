@@ -11,20 +11,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onnx import ModelProto, ValueInfoProto
 
 from onnx_opt import types
-from onnx_opt.emit.tensorrt import builder, dtypes, remedies
+from onnx_opt.emit.tensorrt import dtypes, remedies
+from onnx_opt.emit.tensorrt.messages import Fault, Parsed
 from onnx_opt.emit.tensorrt.modules import require_builder
 from onnx_opt.ir import Graph, load, to_bytes
 from onnx_opt.ir.load import load_bytes
 from onnx_opt.types import TensorType
 from onnx_opt.worker import Crashed, Worker
-
-if TYPE_CHECKING:
-    from onnx_opt.emit.tensorrt.builder import Fault, Parsed
 
 PARSE = "onnx_opt.emit.tensorrt.builder:parse"
 CHANGED = "declare it so in the model, or put a Cast there"
@@ -197,8 +195,8 @@ def _crashed(module: str, model: str | bytes, folder: str | None) -> Parsed:
         parsed: Parsed = _parser().apply(PARSE, module, model, folder, True, hear=hear)
         return parsed
     except Crashed as crash:
-        fault = builder.Fault(-1, last[0], last[1], "", "CRASH", f"the parser {crash}")
-        return builder.Parsed(module, "", (fault,))
+        fault = Fault(-1, last[0], last[1], "", "CRASH", f"the parser {crash}")
+        return Parsed(module, "", (fault,))
 
 
 _worker: Worker | None = None

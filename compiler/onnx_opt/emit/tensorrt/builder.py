@@ -6,95 +6,36 @@ some of them have is looked for by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ctypes
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onnx_opt.emit.tensorrt.log import Heard, make_logger, make_monitor
+from onnx_opt.emit.tensorrt.messages import About, Built, Fault, Parsed, Port, Profile, Settings
 from onnx_opt.emit.tensorrt.modules import import_builder
+from onnx_opt.emit.tensorrt.remedies import BUILDER, explain
 from onnx_opt.errors import TargetError
+from onnx_opt.files import atomic_file
 
-Sizes = tuple[int, ...]
 MOST_CALLS = 16
 """Longest stack of local functions that an error is located in."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What the parser says of a node: `index` is its place in the graph that it stands in, -1 for the whole model."""
-
-    index: int
-    name: str
-    operator: str
-    function: str
-    code: str
-    text: str
-    stack: tuple[str, ...] = ()
-    """The calls of local functions that lead to the node."""
+def describe(module: str) -> About:
+    """What a builder can do on this machine."""
+    trt = import_builder(module)
+    names = [name.removeprefix("SM") for name in dir(getattr(trt, "ComputeCapability", None)) if name.startswith("SM")]
+    return About(module, trt.__version__, tuple(sorted(names, key=int)), _has_driver())
 
 
-@dataclass(frozen=True)
-class Port:
-    """An input or output of the network, with the sizes of its dims, -1 where they are dynamic."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    is_shape: bool = False
-    """Its content is part of profiles."""
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """What the parser made of a model."""
-
-    module: str
-    version: str
-    faults: tuple[Fault, ...]
-    layers: int = 0
-    inputs: tuple[Port, ...] = ()
-    outputs: tuple[Port, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Smallest, best and largest sizes of each dynamic input, by its name."""
-
-    shapes: Mapping[str, tuple[Sizes, Sizes, Sizes]]
-
-    def __str__(self) -> str:
-        """As `--profile` takes it: x=1x3x8x8:8x3x8x8:32x3x8x8,y=..."""
-        texts = {name: ["x".join(map(str, sizes)) for sizes in shapes] for name, shapes in self.shapes.items()}
-        return ",".join(f"{name}={':'.join(shapes)}" for name, shapes in texts.items())
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an engine is built with; None leaves the builder's own choice."""
-
-    profiles: tuple[Profile, ...] = ()
-    level: int | None = None
-    workspace: int | None = None
-    timing_cache: str | None = None
-    capabilities: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Built:
-    """What is known of an engine without running it."""
-
-    parsed: Parsed
-    engine_bytes: int
-    weight_bytes: int | None
-    activation_bytes: tuple[int, ...]
-    """One for each profile."""
-    level: int
-    capabilities: tuple[str, ...]
-    warnings: tuple[str, ...] = field(default=())
+def _has_driver() -> bool:
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        with suppress(OSError):
+            ctypes.CDLL(library)
+            return True
+    return False
 
 
 def parse(module: str, model: str | bytes, folder: str | None = None, trace: bool = False) -> Parsed:
@@ -116,15 +57,18 @@ def build(module: str, model: str, settings: Settings, output: str) -> Built | P
     parsed = _parse(trt, network, parser, module, model, None, heard)
     if parsed.faults:
         return parsed
+    _require_contents(parsed, settings.profiles)
     config = _configure(trt, builder, settings)
     cache = _timing_cache(config, settings.timing_cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise TargetError(f"the builder refuses: {_first(heard.errors)}")
+        reason, remedy = explain(BUILDER, _first(heard.errors))
+        raise TargetError(f"the builder refuses: {reason}", remedy=remedy)
     with open(output, "wb") as file:
         file.write(memoryview(engine))
     if cache is not None and settings.timing_cache:
-        Path(settings.timing_cache).write_bytes(memoryview(config.get_timing_cache().serialize()))
+        with atomic_file(Path(settings.timing_cache)) as file:
+            file.write(memoryview(config.get_timing_cache().serialize()))
     count = max(len(settings.profiles), 1)
     return Built(
         parsed,
@@ -203,11 +147,27 @@ def _configure(trt: Any, builder: Any, settings: Settings) -> Any:
     return config
 
 
+def _require_contents(parsed: Parsed, profiles: Sequence[Profile]) -> None:
+    """An input that the parser found to be a shape needs its contents in each profile."""
+    for port in parsed.inputs:
+        if port.is_shape and not (profiles and all(port.name in profile.contents for profile in profiles)):
+            remedy = f"--profile '{port.name}=[..]:[..]:[..]' gives the smallest, the best and the largest"
+            raise TargetError(
+                f"the content of input '{port.name}' is a shape: an engine needs its range", remedy=remedy
+            )
+
+
 def _add_profile(builder: Any, config: Any, profile: Profile) -> None:
     made = builder.create_optimization_profile()
-    for name, shapes in profile.shapes.items():
-        made.set_shape(name, *shapes)
-    if config.add_optimization_profile(made) < 0:
+    try:
+        for name, shapes in profile.shapes.items():
+            made.set_shape(name, *shapes)
+        for name, contents in profile.contents.items():
+            made.set_shape_input(name, *contents)
+        accepted = config.add_optimization_profile(made) >= 0
+    except (RuntimeError, ValueError):
+        accepted = False
+    if not accepted:
         raise TargetError(f"the builder does not take the profile {profile}")
 
 

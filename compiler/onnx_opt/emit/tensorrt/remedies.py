@@ -23,7 +23,18 @@ _FOLD = "--fold computes constants; -O2 and above run it"
 _FIX = "--dim and --shape fix sizes"
 _LEGALIZE = "-O1 and above rewrite it for --target tensorrt where that is exact"
 
+BUILDER = "(builder)"
+"""Stands for an operator where the builder speaks and not the parser."""
+
 ROWS = (
+    Row(r"\(builder\)", r"FP32 GEMM is not supported",
+        "", "--fp16, or --sm without 75: it has no FP32 matrix products"),
+    Row(r"\(builder\)", r"workspace limit", "the workspace is too small for any kernel", "--workspace allows more"),
+    Row(r"\(builder\)", r"CUDA_SUCCESS", "what is asked for needs a GPU where the engine is built", "build it there"),
+    Row(r"\(builder\)", r"no optimization profile", "an input is dynamic", "--profile gives its sizes"),
+    Row(r"\(builder\)", r"Unable to load library: ([\w.]+)", "the library {1} is not installed", "leave the flag out"),
+    Row(r"\(builder\)", r"(?i)(bf16|fp8|int4).*not supported", "", "--sm names newer compute capabilities"),
+    Row(r"\(builder\)", r"", "", ""),
     Row(r"QLinear\w+|ConvInteger|MatMulInteger|DynamicQuantizeLinear", r"Plugin not found|^(Assertion failed: )?false$",
         "there is no operator {op}", "quantize with QuantizeLinear and DequantizeLinear pairs instead"),
     Row(r"Sequence\w+|ConcatFromSequence|SplitToSequence|Optional\w*", r"Plugin not found|^(Assertion failed: )?false$",
@@ -52,7 +63,7 @@ ROWS = (
 _ASSERTION = re.compile(r"^Assertion failed: .*?: (?=[A-Z])|^Assertion failed: ", re.DOTALL)
 _QUOTED = re.compile(r'&& "([^"]+)"')
 _API_ERROR = re.compile(r"Error Code \d+: [\w ]*?\((.*?)(?:\. In \w+ at \S+)?\)", re.DOTALL)
-_PLACE = re.compile(r"\s*In \w+ at \S+:\d+|\[\w+\.(?:cpp|h)[^\]]*\]")
+_PLACE = re.compile(r"IBuilder::\w+: |Error Code \d+: \w+ |\s*In \w+ at \S+:\d+|\[\w+\.(?:cpp|h)[^\]]*\]")
 
 
 def explain(operator: str, text: str) -> tuple[str, str | None]:
@@ -61,7 +72,7 @@ def explain(operator: str, text: str) -> tuple[str, str | None]:
         found = re.search(row.says, text) if re.fullmatch(row.operator, operator) else None
         if found:
             words = {"op": operator, **{str(i): group for i, group in enumerate(found.groups(), 1)}}
-            return _fill(row.meaning, words) or plain(text), _fill(row.remedy, words)
+            return _fill(row.meaning, words) or plain(text), _fill(row.remedy, words) or None
     return plain(text), None
 
 

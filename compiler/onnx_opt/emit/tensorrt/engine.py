@@ -1,0 +1,172 @@
+"""The emitter of engines: from an optimized model to a file that TensorRT loads.
+
+engine = Engine(profiles=[read_profile("x=1x3x224x224:8x3x224x224:32x3x224x224")])
+result = onnx_opt.optimize("model.onnx", target="tensorrt")
+engine.check()
+figures = engine.emit(result, Path("model.engine"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx_opt.emit import Tell
+from onnx_opt.emit.tensorrt import ask, profiles
+from onnx_opt.emit.tensorrt.messages import About, Built, Parsed, Profile, Settings
+from onnx_opt.emit.tensorrt.modules import require_builder
+from onnx_opt.errors import TargetError
+from onnx_opt.files import ScratchFolder, atomic_file, is_special
+from onnx_opt.worker import Crashed, Worker
+
+if TYPE_CHECKING:
+    from onnx_opt.api import Result
+    from onnx_opt.ir import Graph
+
+BUILD = "onnx_opt.emit.tensorrt.builder:build"
+DESCRIBE = "onnx_opt.emit.tensorrt.builder:describe"
+LEVELS = range(6)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What an engine is built with. `builder` chooses the module (`modules.BUILDERS`); `level` is the builder's
+    optimization level; `workspace` the bytes that a kernel may use; `capabilities` the compute capabilities that it
+    shall run on, such as "86" (only TensorRT for RTX builds for GPUs that are not there)."""
+
+    profiles: Sequence[Profile] = ()
+    builder: str | None = None
+    level: int | None = None
+    workspace: int | None = None
+    timing_cache: Path | None = None
+    capabilities: tuple[str, ...] = ()
+    weight_streaming: bool = False
+    refit: bool = False
+    version_compatible: bool = False
+
+    def check(self) -> None:
+        """Raise TargetError where the builder is missing, cannot be loaded, or cannot do what is asked of it."""
+        module = require_builder(self.builder)
+        worker = Worker()
+        try:
+            about: About = worker.apply(DESCRIBE, module)
+        except Crashed as crash:
+            raise TargetError(f"the module '{module}' {crash} when it is loaded") from crash
+        finally:
+            worker.kill()
+        self._check_options(about)
+
+    def emit(self, result: Result, output: Path, tell: Tell = lambda what, done, total: None) -> dict[str, Any]:
+        """Build the engine of an optimized model into `output`; returns what is known of it without running it.
+
+        Raises TargetError with the node and the remedy where the parser or the builder refuses, or crashes.
+        """
+        try:
+            return self._emit(result, output, tell)
+        except TargetError as error:
+            error.locate(result.source.path)
+            raise
+
+    def _emit(self, result: Result, output: Path, tell: Tell) -> dict[str, Any]:
+        module = require_builder(self.builder)
+        graph = result.model
+        settings = self._settings(graph)
+        scratch = ScratchFolder(None if is_special(output) else output.parent)
+        model = scratch.path / "model.onnx"
+        tell("writing the model for the builder", 0, 0)
+        result.save(model)
+        with (writer := atomic_file(output)):
+            built = _build(module, model, settings, writer.temporary or output, tell)
+            if isinstance(built, Parsed):
+                raise _refused(graph, self.builder)
+            _require_same_types(graph, built.parsed)
+        return _figures(built, settings, result)
+
+    def _check_options(self, about: About) -> None:
+        what = f"{about.module} {about.version}"
+        is_rtx = bool(about.capabilities)
+        for wanted in self.capabilities:
+            if wanted not in about.capabilities:
+                known = f"one of {', '.join(about.capabilities)}" if is_rtx else "leave --sm out"
+                reason = f"--sm {wanted}: {what} builds for no such compute capability"
+                raise TargetError(reason if is_rtx else f"{reason}: it builds for the GPU that is there", remedy=known)
+        if self.timing_cache is not None and is_rtx:
+            raise TargetError(f"--timing-cache: {what} times nothing when it builds", remedy="leave it out")
+        if self.version_compatible and is_rtx:
+            raise TargetError(f"--version-compatible: {what} cannot build such engines", remedy="leave it out")
+        if self.refit and not about.has_driver:
+            raise TargetError("--refit needs a GPU's driver where the engine is built", remedy="build it there")
+
+    def _settings(self, graph: Graph) -> Settings:
+        flags = {
+            "WEIGHT_STREAMING": self.weight_streaming,
+            "REFIT": self.refit,
+            "VERSION_COMPATIBLE": self.version_compatible,
+        }
+        return Settings(
+            profiles.complete(graph, self.profiles),
+            self.level,
+            self.workspace,
+            str(self.timing_cache) if self.timing_cache else None,
+            self.capabilities,
+            tuple(name for name, wanted in flags.items() if wanted),
+        )
+
+
+def _build(module: str, model: Path, settings: Settings, place: Path, tell: Tell) -> Built | Parsed:
+    """Build in a process of its own, which is ended with us and when we are interrupted."""
+    phase = ["reading the model"]
+
+    def hear(kind: str, name: str, done: int, total: int) -> None:
+        phase[0] = name[:1].lower() + name[1:]
+        tell(f"engine: {phase[0]}", done, total)
+
+    worker = Worker()
+    try:
+        built: Built | Parsed = worker.apply(BUILD, module, str(model), settings, str(place), hear=hear)
+        return built
+    except Crashed as crash:
+        remedy = "onnx-opt check --target tensorrt names the node where it is the parser; --builder-level takes others"
+        raise TargetError(f"the builder {crash} while {phase[0]}", remedy=remedy) from crash
+    finally:
+        worker.kill()
+
+
+def _refused(graph: Graph, builder: str | None) -> TargetError:
+    """The first node that the parser rejects, and how many more there are."""
+    found = ask.examine(graph, builder).rejections
+    if not found:
+        return TargetError("the parser refuses the model and gives no reason")
+    first, more = found[0], len(found) - 1
+    others = f"; {more} more: onnx-opt check --target tensorrt lists them" if more else ""
+    what = f"TensorRT rejects {first.operator}: " if first.operator else "TensorRT rejects it: "
+    function = f" [{first.function}]" if first.function else ""
+    remedy = f"{first.remedy or 'no remedy is known'}{others}"
+    return TargetError(f"{what}{first.reason}{function}", node=first.node or None, remedy=remedy)
+
+
+def _require_same_types(graph: Graph, parsed: Parsed) -> None:
+    for changed in ask.changed_types(graph, parsed):
+        raise TargetError(changed.reason, node=changed.node, remedy=changed.remedy)
+
+
+def _figures(built: Built, settings: Settings, result: Result) -> dict[str, Any]:
+    """What is true of an engine without a GPU: no speed among it."""
+    from onnx_opt.compilation import origins_of
+
+    capabilities = [f"{name[:-1]}.{name[-1]}" for name in settings.capabilities]
+    return {
+        "kind": "TensorRT engine",
+        "builder": f"{built.parsed.module} {built.parsed.version}",
+        "engine_bytes": built.engine_bytes,
+        "weight_bytes": built.weight_bytes,
+        "activation_bytes": list(built.activation_bytes),
+        "layers_parsed": built.parsed.layers,
+        "builder_level": built.level,
+        "compute_capabilities": capabilities or "the builder's own choice",
+        "profiles": [str(profile) for profile in settings.profiles],
+        "flags": list(settings.flags),
+        "origins": origins_of(result.model),
+    }
