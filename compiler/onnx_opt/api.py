@@ -136,8 +136,8 @@ def optimize(
     Raises ModelError, UsageError, PassError, TargetError, ValidationError and MissingRuntimeError.
     """
     liberties = read_liberties(fast_math)
-    pipeline = for_level(level, liberties) if passes is None else Pipeline.of(passes)
     found = target if isinstance(target, Target) else find_target(target)
+    pipeline = for_level(level, liberties, found) if passes is None else Pipeline.of(passes)
     from onnx_opt.proof import Evidence
     from onnx_opt.validate.run import require_runtime
 

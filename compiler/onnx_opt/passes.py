@@ -41,7 +41,7 @@ __all__ = ["STAGES", "Pass", "PassContext", "Registry", "Size", "find_pass", "ne
 ENTRY_POINTS = "onnx_opt.passes"
 
 # Where in a preset a pass that was asked for by name goes: the proper order of a compilation.
-STAGES = ("strip", "fold", "cleanup", "fuse", "layout", "pad", "precision", "final")
+STAGES = ("strip", "fold", "cleanup", "fuse", "layout", "pad", "precision", "final", "target")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Pass:
     lowers_to: ClassVar[str] = ""
     # Results are the same as long as all values are finite; of infinities and NaN, more NaN may come than before.
     finite_only: ClassVar[bool] = False
+    # The pass makes of a model what the target can run: it joins the presets where the target needs it, at the end.
+    legalizes: ClassVar[bool] = False
     # The pass has rules for liberties that the user grants (--fast-math): then it joins the preset.
     wants_liberties: ClassVar[bool] = False
 

@@ -14,6 +14,7 @@ from onnx_opt.errors import UsageError
 from onnx_opt.options import spell
 from onnx_opt.passes import STAGES, Pass, PassContext, find_pass, nearest, registry
 from onnx_opt.pipeline_text import ItemText, OptionText, PipelineError, parse, write_item
+from onnx_opt.target import PORTABLE, Target
 from onnx_opt.userfiles import as_pass, is_user_pass, load_user_pass, spelling_for, spelling_of
 
 if TYPE_CHECKING:
@@ -127,14 +128,17 @@ class Pipeline:
                 keep_names_apart(graph.model)
 
 
-def for_level(level: int, liberties: Collection[str] = ()) -> Pipeline:
-    """What ``-O{level}`` runs where these liberties are granted: passes that want some join it."""
-    return compose(level, liberal_passes() if level and liberties else ())
+def for_level(level: int, liberties: Collection[str] = (), target: Target = PORTABLE) -> Pipeline:
+    """What ``-O{level}`` runs where these liberties are granted: passes that want some join it, and those that the
+    target needs."""
+    return compose(level, joining_passes(liberties, target) if level else ())
 
 
-def liberal_passes() -> list[Pass]:
-    """The installed passes that have rules for liberties."""
-    return [cls() for cls in registry().passes.values() if cls.wants_liberties]
+def joining_passes(liberties: Collection[str], target: Target = PORTABLE) -> list[Pass]:
+    """The installed passes that join a preset: those that have rules for liberties, where some are granted, and those
+    that make of a model what the target can run, where it can't run everything."""
+    needed = [cls for cls in registry().passes.values() if cls.legalizes and target.is_restricted]
+    return [cls() for cls in registry().passes.values() if cls.wants_liberties and liberties] + [c() for c in needed]
 
 
 def compose(
@@ -157,14 +161,16 @@ def compose(
 
 def _with_preset(level: int, added: Sequence[Pass]) -> list[Item]:
     stages = {stage: list(Pipeline.parse(PRESETS[level].get(stage, "")).items) for stage in STAGES}
-    closing = stages.pop("final")
+    closing, last = stages.pop("final"), stages.pop("target")
     present = {p.name for items in stages.values() for p in Pipeline(tuple(items)).passes()}
     new = [p for p in added if p.name not in present]
-    for pass_ in new:
+    for pass_ in (p for p in new if p.stage != "target"):
         stages.setdefault(pass_.stage, []).append(pass_)
+    last += [p for p in new if p.stage == "target"]
     items: list[Item] = [item for stage in STAGES for item in stages.get(stage, ())]
     behind = STAGES.index(max(PRESETS[level].keys() - {"final"}, key=STAGES.index))
-    return [*items, *closing] if any(STAGES.index(p.stage) >= behind for p in new) else items
+    closes = any(STAGES.index(p.stage) >= behind for p in new if p.stage != "target")
+    return [*items, *(closing if closes else ()), *last]
 
 
 def _without(item: Item, names: Collection[str]) -> Item | None:

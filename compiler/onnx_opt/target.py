@@ -48,7 +48,8 @@ class Target:
     """What a runtime takes.
 
     `vendor` are the (domain, operator) pairs that passes may emit beside standard ONNX; `lacks` the standard operators
-    that it rejects; `newest_opset` its newest version of the standard domain (None: any); `fused_at_load` the sequences
+    that it rejects; `lacks_forms` what it rejects of operators that it has, by the names that `legalize` has rules
+    for; `newest_opset` its newest version of the standard domain (None: any); `fused_at_load` the sequences
     of operators that it makes one kernel of by itself, so that nothing is gained by writing them as one; `alignment`
     the multiple of channels per dtype at which its fastest kernels start; `half_sums` the operators whose sums it may
     keep in half precision, where other sums of half numbers are FP32; `layout` where it wants the channels of what
@@ -62,6 +63,7 @@ class Target:
     dtypes: frozenset[str]
     vendor: frozenset[tuple[str, str]] = frozenset()
     lacks: frozenset[str] = frozenset()
+    lacks_forms: frozenset[str] = frozenset()
     newest_opset: int | None = None
     fused_at_load: frozenset[tuple[str, ...]] = frozenset()
     alignment: Mapping[str, int] = field(default_factory=dict)
@@ -77,6 +79,11 @@ class Target:
         if domain == "" and self.newest_opset and version is not None and version > self.newest_opset:
             return False
         return op not in self.lacks
+
+    @property
+    def is_restricted(self) -> bool:
+        """Does the target reject anything of standard ONNX?"""
+        return bool(self.lacks or self.lacks_forms)
 
     def fuses(self, *ops: str) -> bool:
         """Does the runtime fuse this sequence of operators when it loads a model?"""
@@ -162,11 +169,17 @@ _TENSORRT_LACKS = frozenset({
     "StringNormalizer", "StringSplit", "Unique",
 })  # fmt: skip
 
+# What it rejects of operators that it knows.
+_TENSORRT_LACKS_FORMS = frozenset({
+    "asymmetric quantization", "unsigned bytes between nodes",
+})  # fmt: skip
+
 TENSORRT = Target(
     name="tensorrt",
     summary="TensorRT engines on NVIDIA GPUs",
     dtypes=frozenset({"float32", "float16", "bfloat16", "int8", "uint8", "int32", "int64", "bool"}) | _SMALL,
     lacks=_TENSORRT_LACKS,
+    lacks_forms=_TENSORRT_LACKS_FORMS,
     fused_at_load=frozenset(pair for pair in _CONV_ACTIVATIONS if pair != ("Conv", "BatchNormalization")),
     alignment={"float16": 8, "bfloat16": 8, "int8": 16, "float32": 4},
     half_sums=_HALF_SUMS,

@@ -7,6 +7,7 @@ from onnx_opt_passes.fold import Fold
 from onnx_opt_passes.fp16 import Fp16
 from onnx_opt_passes.fuse_conv_bn_relu import FuseConvBnRelu
 from onnx_opt_passes.layout import Layout
+from onnx_opt_passes.legalize import Legalize
 from onnx_opt_passes.nchw_io import NchwIo
 from onnx_opt_passes.pad_channels import PadChannels
 from onnx_opt_passes.strip_custom_ops import StripCustomOps
@@ -22,4 +23,5 @@ PASSES = [
     PadChannels,
     Fp16,
     Bf16,
+    Legalize,
 ]

@@ -17,7 +17,8 @@ import click
 from onnx_opt.errors import UsageError
 from onnx_opt.options import Option
 from onnx_opt.passes import Pass, registry
-from onnx_opt.pipeline import Pipeline, compose, liberal_passes
+from onnx_opt.pipeline import Pipeline, compose, joining_passes
+from onnx_opt.target import PORTABLE, Target
 
 # What click gives where a flag whose value is optional stands without one.
 NO_VALUE = "\0"
@@ -50,15 +51,17 @@ class Request:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
 
-    def pipeline(self, level: int, liberties: Collection[str] = ()) -> Pipeline:
-        """The preset `level`, changed as asked; passes that want liberties join where some are granted.
+    def pipeline(self, level: int, liberties: Collection[str] = (), target: Target = PORTABLE) -> Pipeline:
+        """The preset `level`, changed as asked; passes that want liberties join where some are granted, and those that
+        the target needs.
 
         Raises UsageError for an option of a pass that does not run.
         """
         passes = registry().passes
         added = [_create(passes[name], self.settings.get(name, {})) for name in self.added]
-        if level and liberties:
-            added += [pass_ for pass_ in liberal_passes() if pass_.name not in {*self.added, *self.removed}]
+        if level:
+            joining = joining_passes(liberties, target)
+            added += [pass_ for pass_ in joining if pass_.name not in {*self.added, *self.removed}]
         try:
             result = compose(level, added, self.removed, self.settings)
         except ValueError as error:  # a pass refused a combination of its options

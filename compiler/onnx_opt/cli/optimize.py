@@ -16,7 +16,7 @@ from onnx_opt.liberties import LIBERTIES, read_liberties
 from onnx_opt.limits import memory_limit, time_limit
 from onnx_opt.passes import registry
 from onnx_opt.pipeline import DEFAULT_LEVEL, PRESETS, Pipeline
-from onnx_opt.target import TARGETS
+from onnx_opt.target import TARGETS, find_target
 
 SECTIONS = ("Pipeline", "Passes", "Proof", "Output", *(kind.section for kind in emission.KINDS))
 
@@ -160,10 +160,8 @@ def pipeline_for(ctx: click.Context, given: dict[str, Any]) -> Pipeline:
     """The pipeline that the flags ask for."""
     request = flags.read_request(ctx.meta["onnx_opt.order"], given)
     if given["passes"] is None:
-        level = given["level"]
-        return request.pipeline(
-            DEFAULT_LEVEL if level is None else int(level), read_liberties(given["fast_math"] or "")
-        )
+        level = DEFAULT_LEVEL if given["level"] is None else int(given["level"])
+        return request.pipeline(level, read_liberties(given["fast_math"] or ""), find_target(given["target"]))
     if request.flags:
         remedy = "write it into the text"
         raise UsageError(f"--passes replaces all of it, {request.flags[0]} included", remedy=remedy)

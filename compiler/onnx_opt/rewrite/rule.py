@@ -65,6 +65,7 @@ class Rule:
     """A rule with its name in the spelling of flags.
 
     `shared`: the matched interior may have other users; it stays for them. `exact`: results are equal to the bit.
+    `finite_only`: they are the same where all numbers are finite; of NaN and infinities anything may come.
     `opsets`: the versions (first, last) of the root's domain that the rule is right for.
     """
 
@@ -74,6 +75,7 @@ class Rule:
     shared: bool = False
     exact: bool = False
     opsets: tuple[int, int] | None = None
+    finite_only: bool = False
     parameters: tuple[str, ...] = ()
 
     @property
@@ -93,7 +95,12 @@ class Rule:
 
 
 def rule(
-    pattern: Any, *, shared: bool = False, exact: bool = False, opsets: tuple[int, int] | None = None
+    pattern: Any,
+    *,
+    shared: bool = False,
+    exact: bool = False,
+    opsets: tuple[int, int] | None = None,
+    finite_only: bool = False,
 ) -> Callable[[Callable[..., Any]], Rule]:
     """Make a rule of a function. Its parameters name what the pattern binds, or `root`, `graph`, `target` and `fast`;
     the name is the function's with hyphens. Raises TypeError for a parameter that nothing binds."""
@@ -104,6 +111,6 @@ def rule(
         unknown = set(parameters) - names_in(pattern) - ALWAYS_BOUND
         if unknown:
             raise TypeError(f"rule {name}: its pattern binds {sorted(names_in(pattern))}, not {sorted(unknown)}")
-        return Rule(name, pattern, build, shared, exact, opsets, parameters)
+        return Rule(name, pattern, build, shared, exact, opsets, finite_only, parameters)
 
     return decorate

@@ -1,0 +1,50 @@
+"""Rules that say what a target can't run with what it can, by the name of what the target lacks.
+
+Each is an equality that holds for every runtime; which of them a compilation needs, the target says: `Target.lacks`
+names operators, `Target.lacks_forms` what it rejects of operators that it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from onnx_opt.rewrite import Rule
+from onnx_opt.target import Target
+from onnx_opt_rules.legalize import products, quantization
+
+Group = Mapping[str, tuple[Rule, ...]]
+
+GROUPS: tuple[Group, ...] = (
+    # First what covers more, so that little is left for the rules behind it.
+    {
+        "MatMulInteger": (products.matmul_of_integers_to_float,),
+        "ConvInteger": (products.conv_of_integers_to_float,),
+        "asymmetric quantization": (quantization.dequantized_constant, quantization.signed_bytes),
+    },
+    {
+        "MatMulInteger": (products.matmul_of_integers,),
+        "ConvInteger": (products.conv_of_integers,),
+        "QLinearMatMul": (products.quantized_matmul,),
+        "QLinearConv": (products.quantized_conv,),
+        "DynamicQuantizeLinear": (products.quantize_by_range,),
+        "asymmetric quantization": (quantization.quantize_in_float, quantization.dequantize_in_float),
+    },
+    {
+        "unsigned bytes between nodes": (quantization.whole_numbers_there_and_back,),
+    },
+)
+"""Rules by what a target lacks; one group after the other is applied until nothing matches."""
+
+
+def groups_for(target: Target) -> Iterator[tuple[Rule, ...]]:
+    """The rules that a target needs, group by group."""
+    missing = target.lacks | target.lacks_forms
+    for group in GROUPS:
+        rules = tuple(rule for name, rules in group.items() if name in missing for rule in rules)
+        if rules:
+            yield rules
+
+
+def helps(name: str) -> bool:
+    """Whether there are rules for what a target lacks."""
+    return any(name in group for group in GROUPS)

@@ -1,0 +1,31 @@
+"""What TensorRT's parser refuses before `legalize`, it accepts after."""
+
+import pytest
+
+from engines import needs_builder
+from onnx_opt.emit.tensorrt.ask import ask
+from onnx_opt.ir import to_bytes
+from onnx_text import parse, run
+
+pytestmark = needs_builder
+
+REFUSED = {
+    "zero point": """g (float[2,3] x) => (float[2,3] y) <float s = {0.5}, uint8 z = {3}> {
+        q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z) }""",
+    "bias in int32": """g (float[2,3] x) => (float[2,3] y) <float s = {0.5}, int32[3] b = {1, 2, 3}> {
+        d = DequantizeLinear (b, s) y = Add (x, d) }""",
+    "dynamic quantization": """g (float[N,3] x) => (float[N,2] y) <int8[3,2] b = {1, 2, 3, 4, 5, 6}> {
+        q, s, z = DynamicQuantizeLinear (x) p = MatMulInteger (q, b, z) f = Cast <to = 1> (p) y = Mul (f, s) }""",
+    "convolution of integers": """g (uint8[N,1,4,4] x) => (int32[N,1,4,4] y) <uint8[1,1,1,1] w = {3}, uint8 z = {7}> {
+        y = ConvInteger (x, w, z) }""",
+    "quantized product": """g (uint8[N,3] a) => (uint8[N,2] y) <float s = {0.5}, uint8 z = {3},
+        int8[3,2] b = {1, -2, 3, 4, -5, 6}, int8 n = {0}> { y = QLinearMatMul (a, s, z, b, s, n, s, z) }""",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_parser_accepts_what_it_refused(name):
+    before = parse(REFUSED[name])
+    assert ask(before.SerializeToString()), "the parser takes it as it is"
+    graph, _ = run(before, "legalize", "tensorrt")
+    assert not ask(to_bytes(graph))
