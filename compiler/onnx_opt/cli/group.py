@@ -13,6 +13,7 @@ COMMANDS = {
     "inspect": "Show what a model holds.",
     "diff": "Show how two models differ.",
     "run": "Run a model and show its outputs.",
+    "bench": "Measure how long a model takes, or two.",
     "passes": "List the installed passes.",
     "verify-rules": "Try rewrite rules on random models.",
 }

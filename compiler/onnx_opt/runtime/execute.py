@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from onnx_opt import worker
 from onnx_opt.errors import ModelError, OnnxOptError, TargetError, UsageError
 from onnx_opt.validate.collect import Collection
 from onnx_opt.validate.compare import leaves
@@ -54,15 +56,17 @@ def execute(
     dims: Mapping[str, Fixed] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
+    limit: int | None = None,
 ) -> list[Sample]:
-    """Run `model` on each sample of `data`, or on one random sample; `dims` and `shapes` are the sizes of the latter.
+    """Run `model` on each sample of `data` (the first `limit` of them), or on a random one of the sizes that `dims` and
+    `shapes` say.
 
     Raises TargetError where ONNX Runtime or the provider lacks what the model needs, ModelError for what is no valid
     model, UsageError for inputs that it refuses.
     """
     try:
         if data is not None:
-            return list(_on_users(model, runtime, data))
+            return list(islice(_on_users(model, runtime, data), limit))
         return [_on_random(model, runtime, dims or {}, shapes or {}, seed)]
     except CannotLoad as problem:
         raise load_error(problem, model) from problem
@@ -76,6 +80,23 @@ def load_error(problem: CannotLoad, model: Source) -> OnnxOptError:
     if problem.is_lack:
         return TargetError(str(problem), path=model.name)
     return ModelError(f"ONNX Runtime does not load it: {problem}", path=model.name)
+
+
+class located:
+    """Says of what goes wrong inside which model it is."""
+
+    def __init__(self, model: Source) -> None:
+        self._model = model
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OnnxOptError):
+            error.locate(self._model.path)
+        elif isinstance(error, Rejected):
+            raise UsageError(f"the model refuses its inputs: {error}", path=self._model.name) from error
+        elif isinstance(error, worker.Crashed):
+            raise UsageError(f"ONNX Runtime {error} while the model ran", path=self._model.name) from error
 
 
 def _on_users(model: Source, runtime: Runtime, data: Data) -> Iterator[Sample]:
