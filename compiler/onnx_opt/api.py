@@ -238,8 +238,8 @@ class _Job:
         report.measured = dict(build.journal.measured)
         if proof is not None:
             report.add_verdict(proof.verdict, proof.faults, proof.warnings)
-            if self.compilation.wished.items:
-                report.notes.append(f"held against what {self.compilation.wished} makes of the model, as was asked for")
+            if self.compilation.wished.items and (taken := self.compilation.embedded.taken).items:
+                report.notes.append(f"held against what {taken} makes of the model, as was asked for")
             if self.compilation.pipeline.finite_only:
                 report.notes.append("the same for finite values; of infinities and NaN more NaN may come than before")
         source = self.compilation.source

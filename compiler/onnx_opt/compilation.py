@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt import checks
 from onnx_opt.errors import ModelError, OnnxOptError
+from onnx_opt.host import Host
 from onnx_opt.interface import Dims, Shapes, restrict
 from onnx_opt.ir import Graph, gc_paused, load, to_bytes
 from onnx_opt.ir.load import load_bytes
@@ -92,6 +94,15 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """The parts of the program that the last of the wished passes moved into the model, and the passes before those, of
+    which nothing can be proven."""
+
+    hosts: tuple[Host, ...]
+    taken: Pipeline
+
+
+@dataclass(frozen=True)
 class Compilation:
     """What is to be done with a model."""
 
@@ -139,12 +150,26 @@ class Compilation:
         return build
 
     def reference(self) -> Build:
-        """What the optimized model is held against: the original after the `wished` passes."""
+        """The original after the `wished` passes: the interface of the optimized model, and what it computes."""
         return self._run(self.original(), self.wished, Journal())
+
+    @cached_property
+    def embedded(self) -> Embedded:
+        """What of the `wished` passes can be proven: the last ones that take something over from the program."""
+        graph, items, hosts = self.original(), self.wished.items, list[Host]()
+        for item in items:
+            host = item.host(graph) if isinstance(item, Pass) else None
+            hosts = [] if host is None else [*hosts, host]
+            self._run(graph, Pipeline((item,)), Journal())
+        return Embedded(tuple(hosts), Pipeline(items[: len(items) - len(hosts)]))
+
+    def before_embedding(self) -> Build:
+        """The original after the passes of which nothing can be proven."""
+        return self._run(self.original(), self.embedded.taken, Journal())
 
     @property
     def wished(self) -> Pipeline:
-        """The leading passes that make another model of it because the user asked: nothing can be proven of them."""
+        """The leading passes that make another model of it because the user asked; see `embedded`."""
         return Pipeline(tuple(takewhile(_redefines, self.pipeline.items)))
 
     @property

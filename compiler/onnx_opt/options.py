@@ -61,10 +61,12 @@ class Option:
         return _reader(self.type)(value)
 
     def read_text(self, texts: tuple[str, ...]) -> Any:
-        """The typed value for what the command line gave: several texts where the option is repeatable."""
+        """The typed value for what the command line gave: several texts where the option is repeatable,
+        and numbers of these also in one, with commas."""
         if self.repeatable:
             item = get_args(self.type)[0]
-            return tuple(_reader(item)(_literal_for(item, text)) for text in texts)
+            parts = texts if item is str else [part for text in texts for part in text.split(",")]
+            return tuple(_reader(item)(_literal_for(item, part)) for part in parts)
         return self.read(_literal_for(self.type, texts[-1]))
 
     @property

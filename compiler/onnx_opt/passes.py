@@ -32,6 +32,7 @@ from onnx_opt.options import Option, Size, option, options_of
 from onnx_opt.target import PORTABLE, Target
 
 if TYPE_CHECKING:
+    from onnx_opt.host import Host
     from onnx_opt.ir import Graph, Node
     from onnx_opt.ir.origin import Origin
     from onnx_opt.proof import Evidence
@@ -63,6 +64,11 @@ class Pass:
     legalizes: ClassVar[bool] = False
     # The pass has rules for liberties that the user grants (--fast-math): then it joins the preset.
     wants_liberties: ClassVar[bool] = False
+
+    def host(self, graph: Graph) -> Host | None:
+        """What a pass that `redefines` takes over from the program around the model, for `graph` as it is before the
+        pass: then the result is proven against that and the original. None: nothing can be proven of it."""
+        return None
 
     def run(self, graph: Graph, context: PassContext) -> None:
         """Transform `graph` in place; an exception undoes everything this run did."""

@@ -22,6 +22,7 @@ from onnx_opt.pipeline import Pipeline
 from onnx_opt.report import Fault
 from onnx_opt.target import Target
 from onnx_opt.validate import Reference, Runtime, Source, Verdict, first_bad, prove
+from onnx_opt.validate.program import Program
 
 if TYPE_CHECKING:
     from onnx_opt.precision.verdict import HalfPrecision
@@ -62,8 +63,11 @@ class Evidence:
             if not Path(re.sub(r"\.py:\w+$", ".py", str(path))).exists():
                 raise UsageError("no such file", path=path)
 
-    def reference(self, source: Source, tell: Tell | None = None, finite_only: bool = False) -> Reference:
-        """The model in `source`, ready to judge others by; `finite_only`: on finite inputs."""
+    def reference(
+        self, source: Source, tell: Tell | None = None, finite_only: bool = False, program: Program | None = None
+    ) -> Reference:
+        """The model in `source`, ready to judge others by; `finite_only`: on finite inputs; `program`: what gives the
+        results."""
         complete = {n: [s for s in sizes if s is not None] for n, sizes in self.shapes.items() if None not in sizes}
         given: dict[str, Any] = {} if self.samples is None else {"samples": self.samples}
         return Reference(
@@ -74,6 +78,7 @@ class Evidence:
             seed=self.seed,
             runtime=Runtime(self.jobs, tuple(map(Path, self.custom_ops))),
             progress=None if tell is None else partial(_tell_text, tell),
+            program=program,
             absent=frozenset(ABSENT.values()) if finite_only else _absent(self.liberties),
             **given,
         )
@@ -166,6 +171,17 @@ def _release_pages(graph: Graph) -> None:
         buffer.madvise(mmap.MADV_DONTNEED)
 
 
+def _program(compilation: Compilation, origin: Source, scratch: Path) -> Program | None:
+    """The program around the original where the wished passes moved one into the model; None where nothing of them can
+    be proven."""
+    embedded = compilation.embedded
+    if not embedded.hosts:
+        return None
+    if embedded.taken.items:
+        origin = source_of(compilation.before_embedding().graph, scratch / "taken")
+    return Program(origin, embedded.hosts)
+
+
 def inline_bytes(graph: Graph) -> int:
     """About how many bytes the model file takes, external data not counted."""
     constants = [c for scope in graph.model.all_graphs() for c in scope.constants]
@@ -207,15 +223,15 @@ class Search:
     @staticmethod
     def for_(compilation: Compilation, evidence: Evidence, scratch: Path, tell: Tell) -> Search:
         """Builds are judged by the original, or by what the leading passes make of it where that was asked for."""
+        origin, program = _source_of_input(compilation.source), None
         if compilation.wished.items:
+            program = _program(compilation, origin, scratch)
             origin = source_of(compilation.reference().graph, scratch / "reference")
-        else:
-            origin = _source_of_input(compilation.source)
         pipeline = compilation.proven
-        reference = evidence.reference(origin, tell, pipeline.finite_only)
+        reference = evidence.reference(origin, tell, pipeline.finite_only, program)
         lowered = pipeline.lowers_to
         inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and not lowered else 0
-        exact = pipeline.exact and not compilation.liberties
+        exact = pipeline.exact and not compilation.liberties and (program is None or program.exact)
         half = half_precision(pipeline, compilation.target, evidence.tolerance)
         prover = Prover(reference, evidence.tolerance, exact, scratch, inner, lowered, half)
         return Search(compilation, prover, tell)

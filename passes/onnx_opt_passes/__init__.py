@@ -3,6 +3,7 @@
 from onnx_opt_passes.algebra import Algebra
 from onnx_opt_passes.bf16 import Bf16
 from onnx_opt_passes.cleanup import Cleanup
+from onnx_opt_passes.embed_preprocess import EmbedPreprocess
 from onnx_opt_passes.fold import Fold
 from onnx_opt_passes.fp16 import Fp16
 from onnx_opt_passes.fuse_conv_bn_relu import FuseConvBnRelu
@@ -20,6 +21,7 @@ PASSES = [
     FuseConvBnRelu,
     Layout,
     NchwIo,
+    EmbedPreprocess,
     PadChannels,
     Fp16,
     Bf16,

@@ -20,7 +20,7 @@ class FuseConvBnRelu(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> None:
         from onnx_opt.rewrite import apply_rules
-        from onnx_opt_rules import conv_activation, conv_bn, conv_pad
+        from onnx_opt_rules import conv_activation, conv_bn, conv_input, conv_pad
 
-        apply_rules(graph, context, [*conv_bn.RULES, *conv_pad.RULES])
+        apply_rules(graph, context, [*conv_bn.RULES, *conv_pad.RULES, *conv_input.RULES])
         apply_rules(graph, context, conv_activation.RULES)

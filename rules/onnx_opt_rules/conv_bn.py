@@ -164,13 +164,14 @@ def fold_into_operand(core: Linear, x: Value, scale: np.ndarray | None, shift: n
     if spread[1] is None:
         return core.rebuilt(x, w, core.bias())
     require(core.has_bias, "MatMul has no bias")
-    require(_is_unpadded(core), "padding is not shifted")
+    require(is_unpadded(core), "padding is not shifted")
     bias = core.response(spread[1])
     old = core.bias()
     return core.rebuilt(x, w, bias if old is None else bias + old)
 
 
-def _is_unpadded(core: Linear) -> bool:
+def is_unpadded(core: Linear) -> bool:
+    """Whether no padding goes into what it computes."""
     if not core.is_convolution:
         return True
     mode = core.node.attribute("auto_pad", "NOTSET")

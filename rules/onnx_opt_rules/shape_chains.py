@@ -8,7 +8,7 @@ import numpy as np
 
 from onnx_opt import shapes
 from onnx_opt.ir import Graph, Node, Value
-from onnx_opt.rewrite import known, op, require, rule
+from onnx_opt.rewrite import anyof, const, known, op, require, rule
 
 
 @rule(op.Reshape("x", "shape").named("node"), exact=True, shared=True, opsets=(5, 1 << 30))
@@ -43,4 +43,17 @@ def constant_reshape_shape(x: Value, shape: Value, node: Node, graph: Graph) -> 
     return op.Reshape(x, np.array(out, np.int64), allowzero=None if 0 in out else node.attrs.get("allowzero"))
 
 
-RULES = [constant_reshape_shape]
+POINTWISE = anyof(op["Add", "Sub", "Mul", "Div", "Gather"]("x", const("c")).named("inner"), op.Cast("x").named("inner"))
+
+
+@rule(op.Shape(POINTWISE).named("node"), exact=True, shared=True)
+def shape_before_pointwise(x: Value, inner: Node, node: Node, graph: Graph) -> Any:
+    """Shape of what a pointwise operator makes is that of its operand: then nothing else reads the result."""
+    before, after = known(x.dims, "the rank is unknown"), known(inner.outputs[0].dims, "the rank is unknown")
+    proofs = graph.model.facts.shapes
+    same = len(before) == len(after) and all(proofs.equal(a, b) for a, b in zip(before, after, strict=True))
+    require(same, "the operand has another shape")
+    return op.Shape(x, **node.attrs)
+
+
+RULES = [constant_reshape_shape, shape_before_pointwise]

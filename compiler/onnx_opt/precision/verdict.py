@@ -112,7 +112,8 @@ def _compare(
 
 def _conclude(reference: Reference, metric: Metric, tried: Sequence[_Run]) -> Verdict:
     runs = [run for run in tried if not run.skipped]
-    notes = [f"not run in {run.what}: {run.problem}" for run in tried if run.skipped and run.what != "CUDA"]
+    notes = reference.held_against()
+    notes += [f"not run in {run.what}: {run.problem}" for run in tried if run.skipped and run.what != "CUDA"]
     figures: dict[str, Any] = {"metric": metric.name, "tolerance": metric.tolerance}
     figures |= {run.what.lower().replace(" ", "_"): finite(run.error) for run in runs}
     said = ", ".join(f"{run.error:.2g} in {run.what}" for run in runs)

@@ -135,6 +135,8 @@ class _Trial:
     def _judge_adapted(self, variant: Reference, adapted: Adapted) -> Verdict:
         verdict = self._judge(variant, adapted.candidate)
         verdict.notes[:0] = adapted.notes
+        if self.reference.program is not None:
+            verdict.notes.append(f"NumPy's part of the program was not compared: {self.reference.program}")
         if verdict.proven and adapted.notes:
             verdict.reason = f"{verdict.reason}; {adapted.notes[0]}"
         return verdict
@@ -188,11 +190,11 @@ class _Trial:
         status, reason = conclude(comparison.outputs, comparison.feeds, promised)
         if comparison.refusal:
             status, reason = "failed", comparison.refusal
-        outputs, notes, sizes = comparison.outputs[:promised], self._notes(reference.records), reference.tested_sizes()
+        outputs, notes, sizes = comparison.outputs[:promised], self._notes(reference), reference.tested_sizes()
         return Verdict(status, reason, outputs, notes, comparison.feeds, sizes)
 
-    def _notes(self, records: Sequence[Record]) -> list[str]:
-        notes = _notes(records)
+    def _notes(self, reference: Reference) -> list[str]:
+        notes = [*_notes(reference.records), *reference.held_against()]
         if self.lowered and self.tolerance == tolerance_for(None, self.lowered):
             held = TOLERANCES[self.lowered]
             notes.append(f"held to the tolerance of {self.lowered}: rtol {held.rtol:g}, atol {held.atol:g}")

@@ -12,7 +12,8 @@ import numpy as np
 from onnx_opt.validate.collect import Collection, Record
 from onnx_opt.validate.compare import leaves
 from onnx_opt.validate.figures import is_float
-from onnx_opt.validate.run import CannotLoad, Runtime, Session, Unreadable, Value
+from onnx_opt.validate.program import Program
+from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Session, Unreadable, Value
 from onnx_opt.validate.signature import Signature
 from onnx_opt.validate.sizes import Fixed
 from onnx_opt.validate.source import ModelLike, Source
@@ -31,6 +32,7 @@ class Reference:
     `dims` fixes symbols (int) or bounds them ((lo, hi)), `shapes` fixes whole inputs, `data` are the user's samples,
     `samples` is the most random feeds to try and `budget` the seconds that the reference may spend running them: a big
     model gets two or three feeds, a small one all. `folder` holds the external data of a model given as bytes.
+    Where there is a `program`, what it gives is what candidates are held against, and `model` only says on what.
     Running is lazy: the first use of `records` does it, and frees the weights again.
     """
 
@@ -45,6 +47,7 @@ class Reference:
     folder: Path | None = None
     progress: Progress | None = None
     absent: frozenset[str] = frozenset()
+    program: Program | None = None
 
     def __post_init__(self) -> None:
         self.source = Source.of(self.model, self.folder)
@@ -83,10 +86,15 @@ class Reference:
         return self._records
 
     def variant(self, source: Source, **changes: Any) -> Reference:
-        """The reference for an edited form of the model; kept, since the next candidate asks for the same."""
+        """The reference for an edited form of the model, by itself without its program; kept, since the next candidate
+        asks for the same."""
         if source not in self._variants:
-            self._variants[source] = replace(self, model=source, **changes)
+            self._variants[source] = replace(self, model=source, program=None, **changes)
         return self._variants[source]
+
+    def held_against(self) -> list[str]:
+        """A line that says what gives the results, where that is not the model alone."""
+        return [] if self.program is None else [f"held against NumPy and the original model: {self.program}"]
 
     def tested_sizes(self) -> dict[str, list[int]]:
         """Symbol -> the sizes at which it was tested."""
@@ -129,6 +137,16 @@ class Reference:
             self._records = collection.records
             self.random_outputs = collection.random_outputs
             self.problem = self.problem or ("" if self._records else collection.failure())
+        if self.program is not None and self._records:
+            self._run_program(self.program, self._records)
+
+    def _run_program(self, program: Program, records: list[Record]) -> None:
+        """Put what the program gives in the place of what the model gave."""
+        self.say("running the original with its program")
+        try:
+            program.run(records, [slot.name for slot in self.signature.outputs], self.runtime)
+        except (CannotLoad, Rejected, Unreadable) as error:
+            self._records, self.problem = [], f"the original does not run on what its program makes: {error}"
 
 
 def _says_something(value: Value) -> bool:

@@ -139,6 +139,9 @@ def gather(site: Site) -> None:
         least = int(np.abs(indices.array.astype(np.int64)).max(initial=0)) + 1
         site.operand(0, tuple(max(least, 3) if a == axis else draw.size() for a in range(rank)))
         return
+    if site.wish.dims is not None and len(site.wish.dims) > 2 and not site.is_computed(1) and draw.chance(0.7):
+        another_order(site)
+        return
     x = site.operand(0, draw.dims(draw.integer(1, 4)), array=None)
     if not x.dims or not all(x.dims):
         raise Unfit("nothing to gather from")
@@ -149,6 +152,18 @@ def gather(site: Site) -> None:
         return
     size = x.dims[axis]
     site.operand(1, draw.pick([(), (), (1,), (2,), (2, 2)]), filler=below(size, negative=site.version >= 11))
+
+
+def another_order(site: Site) -> None:
+    """All channels of what was wished for, in another order; seldom with one of them twice."""
+    x = site.operand(0, site.wish.dims)
+    if len(x.dims) < 2 or not x.dims[1]:
+        raise Unfit("no channels")
+    places = site.draw.shuffled(range(x.dims[1]))
+    if site.draw.chance(0.15):
+        places[0] = places[-1]
+    site.attr("axis", 1)
+    site.operand(1, array=np.array(places, np.int64))
 
 
 @sampler("GatherElements")
