@@ -171,8 +171,7 @@ def convolution(x: Value, w: np.ndarray, x_zero: Value | None, w_zero: np.ndarra
         return [op.Conv(data, weights, **attrs)]
     require(node.attribute("group", 1) == 1, TOO_LARGE)
     return [
-        op.Conv(_cut(data, start, stop, 1), _cut(weights, start, stop, 1), **attrs)
-        for start, stop in pairwise(cuts)
+        op.Conv(_cut(data, start, stop, 1), _cut(weights, start, stop, 1), **attrs) for start, stop in pairwise(cuts)
     ]
 
 

@@ -102,6 +102,8 @@ def gemm(scope: Scope, x: Val | None = None) -> Val:
     """A Gemm; the weights are mostly constant."""
     draw = scope.draw
     x = x or scope.floating(rank=2, wide=True)
+    if x.rank != 2:
+        raise Refused("a Gemm takes matrices")
     trans_a, trans_b = draw.chance(0.15), draw.chance(0.5)
     inner = x.dims[0 if trans_a else 1]
     if inner is None:
@@ -123,6 +125,8 @@ def matmul(scope: Scope, x: Val | None = None) -> Val:
     """A MatMul by a constant, now and then by something else."""
     draw = scope.draw
     x = x or scope.floating(least=1, wide=True)
+    if not x.rank:
+        raise Refused("a scalar is no factor of a MatMul")
     inner = x.dims[-1]
     if not x.size(x.rank - 1):
         raise Refused("ONNX Runtime leaves a product over nothing undefined")

@@ -45,6 +45,9 @@ CONFLICT = "the rule would change what it replaces"
 """What it says when it stops a rule that would have made another type or shape."""
 LOST = "Missing Input"
 """What ONNX Runtime says when it left out a Cast whose only reader is a branch."""
+SENSITIVE = {"LRN"}
+"""Kernels of ONNX Runtime whose last bit depends on where in memory the operand lies: a Scan over equal slices shows
+different ones."""
 MOVED = range(8)
 """Seeds of trials that move weights by a unit in their last place."""
 RUNTIME = Runtime(threads=1, limit=math.inf, reuse=False)
@@ -328,6 +331,8 @@ def _difference(original: Original, result: bytes, before: list[Any], after: lis
                 continue
         difference = compare(value.name, old, new, None if exact else ROUNDING, exact)
         if not difference.problem:
+            continue
+        if difference.figures.max_ulp <= 1 and any(node.op_type in SENSITIVE for node in all_nodes(original.model)):
             continue
         if exact and has_half(original.model) and _is_half_rounding(original, result, value.name, old, new):
             continue
