@@ -32,6 +32,7 @@ from rich.markup import escape
 from rich.table import Table
 from tools import DEFAULT_ENVIRONMENT, OURS, Tool, prepare, skipped
 
+from onnx_opt.errors import ModelError
 from onnx_opt.ir import load
 from onnx_opt.precision.evaluate import true_half
 from onnx_opt.precision.formats import FORMATS
@@ -125,8 +126,11 @@ def judge(original: Original, row: Row, result: Path) -> None:
         onnx.checker.check_model(str(result), full_check=True)
     except Exception as error:  # the checker and shape inference raise classes of their own, and RuntimeError
         row.verdict, row.reason = "invalid", str(error).strip().splitlines()[0]
-    graph = load(result)
-    nodes = [node for scope in graph.model.all_graphs() for node in scope]
+    try:
+        nodes = [node for scope in load(result).model.all_graphs() for node in scope]
+    except ModelError as error:  # such as a value that is computed twice
+        row.verdict, row.reason = "invalid", row.reason or error.message
+        return
     row.casts = sum(node.op == "Cast" for node in nodes) - original.casts
     row.fp32_nodes = sum(
         node.op not in ("Cast", "Constant") and any(v.elem_type == FLOAT for v in node.outputs) for node in nodes

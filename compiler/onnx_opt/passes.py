@@ -41,6 +41,7 @@ __all__ = ["STAGES", "Pass", "PassContext", "Registry", "Size", "find_pass", "ne
 
 ENTRY_POINTS = "onnx_opt.passes"
 
+COUNTEREXAMPLES = "counterexamples"
 # Where in a preset a pass that was asked for by name goes: the proper order of a compilation.
 STAGES = ("strip", "fold", "cleanup", "fuse", "layout", "pad", "precision", "final", "target")
 
@@ -101,7 +102,8 @@ class PassContext:
     evidence: Evidence | None = None
     """What the user gave to judge results by, for passes that measure; None: random inputs and usual tolerances."""
     memory: dict[str, Any] = field(default_factory=dict)
-    """What passes measured, to be used again when the same compilation runs again; what they keep is up to them."""
+    """What passes measured, to be used again when the same compilation runs again; what they keep is up to them.
+    Under `COUNTEREXAMPLES` are inputs on which earlier results were wrong, for passes that choose by measuring."""
 
     def admit(self, rule: str, node: Node) -> bool:
         """May `rule` rewrite at `node`? False means skip it: that rewrite is wrong, or validation is looking for one.

@@ -17,7 +17,7 @@ from onnx_opt.interface import Dims, Shapes
 from onnx_opt.ir import Graph, save, to_bytes
 from onnx_opt.journal import Key, Rewrite
 from onnx_opt.liberties import NO_INFS, NO_NANS
-from onnx_opt.passes import registry
+from onnx_opt.passes import COUNTEREXAMPLES, registry
 from onnx_opt.pipeline import Pipeline
 from onnx_opt.report import Fault
 from onnx_opt.target import Target
@@ -33,6 +33,8 @@ INNER_LIMIT = 64 << 20
 """Bytes of a model above which outputs alone are compared: looking inside takes another run."""
 IN_MEMORY = 64 << 20
 """Models up to this many bytes are handed over in memory; larger ones through a file, which the runtime maps."""
+FEW_FAULTS = 3
+"""So many single rewrites are taken back before passes that measure are told what their result is wrong on."""
 MOST_FAULTS = 8
 """A pipeline with more faults than this is broken rather than unlucky: everything is taken back."""
 
@@ -258,7 +260,13 @@ class Search:
         """Take back what is wrong in `build`, of which `proof` says that something is, until the rest is right."""
         excluded: frozenset[Key] = frozenset()
         faults: list[Fault] = []
+        learned = False
         while proof.verdict.failed:
+            if len(faults) == FEW_FAULTS and proof.verdict.counterexample is not None and not learned:
+                learned, excluded, faults = True, frozenset(), []
+                proof = self._chosen_anew(proof)
+                build = proof.build
+                continue
             culprit = self.culprit(build, excluded) if len(faults) < MOST_FAULTS else None
             if culprit is None or culprit.key in excluded:
                 return self._as_it_came(proof, faults)
@@ -270,6 +278,11 @@ class Search:
             proof = self.examine(build)
         proof.faults = faults
         return proof
+
+    def _chosen_anew(self, proof: Proof) -> Proof:
+        """Let passes that choose by measuring do so on the inputs, too, that a build is wrong on."""
+        self.compilation.memory[COUNTEREXAMPLES] = [proof.verdict.counterexample]
+        return self.examine(self.compilation.build())
 
     def _is_wrong(self, limit: int, excluded: frozenset[Key]) -> bool:
         return self.prover.is_wrong(self.compilation.build(limit, excluded).graph)

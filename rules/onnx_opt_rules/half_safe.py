@@ -4,8 +4,8 @@ Each is right by itself, before anything is lowered. Those of `ALWAYS` cost noth
 a few nodes, and are for places where a measured value would overflow (see `at`).
 
 A softmax written out with Exp is none of these: its FP32 result is NaN where Exp overflows, so that a form which
-subtracts the maximum gives something else there. Nor is a mask that is added to the scores: what it hides is still NaN
-where the score is, and it makes a row that is hidden altogether uniform, which a number that FP16 holds does not.
+subtracts the maximum gives something else there. Nor are masks and epsilons that FP16 does not hold: another number
+means the same in half precision only, so that the lowering itself replaces them (`onnx_opt.precision.substitutes`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from onnx_opt.ir import Node, Value
 from onnx_opt.rewrite import anyof, const, decline, known, op, opt, require, rule
 from onnx_opt.rewrite.rule import Rule
 
-LOWEST = -65504.0
-MASKED = -32752.0
-"""What stands for minus infinity in a mask: exp gives 0 for it, and a score can be added to it."""
+LARGEST = 65504.0
 _ANY = 1 << 30
 
 
@@ -35,42 +33,6 @@ def _dtype(value: Value) -> np.dtype[Any]:
     """The numpy type of floating-point values; declines for others."""
     require(value.elem_type in _TYPES, "not floating-point")
     return known(types.numpy_dtype(value.elem_type), "numpy has no such type")
-
-
-# -- masks -------------------------------------------------------------------------------------------------------------
-
-
-def _is_uniform(array: np.ndarray) -> bool:
-    return array.size > 0 and bool((array == array.flat[0]).all())
-
-
-def _mask_constant(filler: np.ndarray, least: float) -> None:
-    require(_is_uniform(filler), "the mask is not one number")
-    require(np.isfinite(filler.flat[0]), "an infinity is one in half precision too")
-    require(float(filler.flat[0]) <= least, f"the mask is above {least:g}")
-
-
-@rule(
-    anyof(
-        op.Softmax(op.Where("hidden", const("filler"), "scores").named("where")).named("softmax"),
-        op.Softmax(op.Where("shown", "scores", const("filler")).named("where")).named("softmax"),
-    ),
-    shared=True,
-    opsets=(9, _ANY),
-)
-def clamp_selected_mask(
-    scores: Value, filler: np.ndarray, softmax: Node, hidden: Value | None = None, shown: Value | None = None
-) -> Any:
-    """Softmax of scores of which some are replaced by a huge negative number: by one that FP16 holds.
-
-    exp(filler - max) is 0 for either filler, and rows that are hidden altogether are uniform with either, as long as
-    the scores are above -32000.
-    """
-    dtype = _dtype(scores)
-    _mask_constant(filler, LOWEST)
-    least = np.full(filler.shape, MASKED, dtype)
-    masked = op.Where(hidden, least, scores) if hidden is not None else op.Where(shown, scores, least)
-    return op.Softmax(masked, **softmax.attrs)
 
 
 # -- attention scores --------------------------------------------------------------------------------------------------
@@ -122,7 +84,7 @@ def _largest(x: Value, reduce: Node, axes: Value | None) -> Any:
     divisor = divided.inputs[1].producer if divided is not None and divided.op == "Div" else None
     require(divisor is None or divisor.op != "Min", "it is divided by the largest already")
     largest = reduced("ReduceMax", reduce.version, op.Abs(x), _axes(reduce, axes))
-    return op.Min(op.Max(largest, np.ones((), dtype)), np.full((), -LOWEST, dtype))
+    return op.Min(op.Max(largest, np.ones((), dtype)), np.full((), LARGEST, dtype))
 
 
 def reduced(operator: str, version: int, x: Any, axes: list[int]) -> Any:
@@ -183,7 +145,7 @@ def divide_before_sum(x: Value, square: Node, axes: Value | None = None) -> Any:
     return op.ReduceSum(small, axes=along, keepdims=1)
 
 
-ALWAYS = [clamp_selected_mask, scale_before_product]
+ALWAYS = [scale_before_product]
 SQUARES = [scale_before_square, scale_before_norm]
 SUMS = [divide_before_sum]
 

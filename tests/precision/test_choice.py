@@ -10,8 +10,8 @@ from onnx_opt.ir import load
 from onnx_opt.passes import PassContext
 from onnx_opt.precision import choose, lower
 from onnx_opt.precision.formats import FORMATS
+from onnx_opt.precision.measured import run_limit
 from onnx_opt.precision.metrics import find_metric
-from onnx_opt.precision.search import run_limit
 from onnx_opt.proof import Evidence
 from onnx_text import parse
 
@@ -84,6 +84,30 @@ def test_the_user_decides_what_is_good_enough(tmp_path):
         chosen(model, data, metric=f"{tmp_path}/mine.py:nothing_matters")
     with pytest.raises(UsageError, match="unknown metric"):
         chosen(model, data, metric="best")
+
+
+MANY = 5
+PARALLEL = "g (float[4] x) => (OUT) <float[1] c = {1000.0}> { BODY }".replace(
+    "OUT", ", ".join(f"float[4] y{i}" for i in range(MANY))
+).replace("BODY", " ".join(f"a{i} = Add(x, c) s{i} = Sub(a{i}, c) y{i} = Mul(s{i}, s{i})" for i in range(MANY)))
+
+
+def test_inputs_on_which_the_result_is_wrong_in_many_places_are_measured_too():
+    """Decisions are made on two samples. The third one shows more faults than are taken back one by one."""
+    data = [{"x": np.full(4, size, np.float32)} for size in (50, 60, 0.3)]
+    report = onnx_opt.optimize(parse(PARALLEL), "fp16", data=data, samples=0).report
+    assert report.status == "proven" and not report.faults
+    found = report.measured["fp16"]
+    assert found["by_search"] >= 2 * MANY and found["total_executions"] <= found["limit"]
+    assert found["executions"]["ranges"] == 3 and found["executions"]["sensitivity"] == 2
+
+
+def test_a_few_faults_on_other_inputs_are_taken_back_one_by_one():
+    data = [{"x": np.full(4, size, np.float32)} for size in (50, 60, 0.3)]
+    source = parse(PARALLEL.replace(", c) s", ", zero) s", MANY - 1).replace("<", "<float[1] zero = {0}, "))
+    report = onnx_opt.optimize(source, "fp16", data=data, samples=0).report
+    assert report.status == "proven" and {fault.node for fault in report.faults} == {"a4", "s4"}
+    assert report.measured["fp16"]["by_search"] == 0
 
 
 def test_model_that_is_never_good_enough_stays_in_fp32(tmp_path):

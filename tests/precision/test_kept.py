@@ -23,7 +23,8 @@ def kept(model) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("constant", "reason"), [("1e6", "overflows float16"), ("1e-12", "too small for float16"), ("-3.4e38", "overflows")]
+    ("constant", "reason"),
+    [("1e6", "overflows float16"), ("-1e-12", "too small for float16"), ("-3.4e38", "overflows")],
 )
 def test_a_constant_that_half_precision_does_not_hold(lowered, constant, reason):
     model, context = lowered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx_opt.ir.origin import Origin
 from onnx_opt.ir.values import Constant
 from onnx_opt.precision.constraints import FLOAT, policy_of
 from onnx_opt.precision.problem import HALF, WIDE, Forms, is_constant
-from onnx_opt.precision.rounding import to_half
+from onnx_opt.precision.rounding import to_half, to_nearest
 from onnx_opt.types import TensorType
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ CONSTANT_FLOATS = ("value_float", "value_floats")
 
 
 class Rewriter:
-    """Applies `forms` to a model. `casts` are the Casts that it inserted."""
+    """Applies `forms` to a model. `casts` are the Casts that it inserted. Of the constants `substituted` the half type
+    holds the nearest number other than 0 and infinity."""
 
-    def __init__(self, model: Model, elem_type: int, forms: Forms):
+    def __init__(self, model: Model, elem_type: int, forms: Forms, substituted: Collection[Value] = ()):
         self.model = model
         self.elem_type = elem_type
         self.forms = forms
+        self.substituted = substituted
         self.casts: list[Node] = []
         self.cast_bytes = 0
         self._heads: dict[Graph, Node | None] = {}
@@ -76,15 +79,26 @@ class Rewriter:
         assert graph is not None
         if not isinstance(value, Constant):
             self._convert_node(value, wide, half)
+        elif value in self.substituted:
+            self._substitute(value, wide, half)
         elif wide:
             self._redirect(half, graph.add_rounded(value, self.elem_type), self.elem_type)
         else:
             graph.round_constant(value, self.elem_type)
 
+    def _substitute(self, value: Constant, wide: list[Any], half: list[Any]) -> None:
+        assert value.graph is not None
+        nearest = to_nearest(value.values, self.elem_type)
+        if wide:
+            self._redirect(half, value.graph.add_constant(nearest, value.name), self.elem_type)
+        else:
+            value.graph.set_values(value, nearest)
+            self._declare_half(value)
+
     def _convert_node(self, value: Value, wide: list[Any], half: list[Any]) -> None:
         node, array, graph = value.producer, value.constant, value.graph
         assert node is not None and array is not None and graph is not None
-        rounded = to_half(array, self.elem_type)
+        rounded = (to_nearest if value in self.substituted else to_half)(array, self.elem_type)
         if wide:
             twin = graph.make_node("Constant", [], {"value": rounded}, name=node.label(), origin=node.origin)
             graph.insert(twin, node.next)

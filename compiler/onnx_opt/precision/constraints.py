@@ -20,9 +20,11 @@ from onnx_opt import schemas, traits
 if TYPE_CHECKING:
     from onnx_opt.ir import Node
 
-PRECISION, LACKS_HALF = "precision", "lacks_half"
+PRECISION, LACKS_HALF, MASK = "precision", "lacks_half", "mask"
 traits.define(PRECISION, "how the operator behaves when FP32 becomes half precision (a Policy)")
 traits.define(LACKS_HALF, "(target, element type) pairs without a kernel (a frozenset, or a function of the node)")
+traits.define(MASK, "what the operator does to a mask: it carries or adds to or scales its elements, or ends it")
+CARRIES, ADDS, SCALES, ENDS = "carries", "adds", "scales", "ends"
 
 FLOAT, FLOAT16, BFLOAT16 = int(TensorProto.FLOAT), int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16)
 TYPE_NAMES = {FLOAT16: "float16", BFLOAT16: "bfloat16"}

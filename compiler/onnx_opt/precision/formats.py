@@ -14,15 +14,16 @@ HEADROOM = 2.0
 
 @dataclass(frozen=True)
 class Format:
-    """A half precision type: `largest` finite number, `smallest` magnitude of which anything is left (three bits, among
-    the subnormal ones), `error` the relative rounding error (half a unit in the last place), `tolerance` the error of a
-    whole model that is taken as normal, relative to the magnitude of the output."""
+    """A half precision type: `largest` finite number, `least` positive one, `smallest` magnitude of which anything is
+    left (three bits, among the subnormal ones), `error` the relative rounding error (half a unit in the last place),
+    `tolerance` the error of a whole model that is taken as normal, relative to the magnitude of the output."""
 
     name: str
     dtype: str
     elem_type: int
     largest: float
     smallest: float
+    least: float
     error: float
     tolerance: float
 
@@ -35,6 +36,7 @@ def _format(name: str, elem_type: int, dtype: type, tolerance: float) -> Format:
         elem_type,
         float(info.max),
         8 * float(info.smallest_subnormal),
+        float(info.smallest_subnormal),
         float(info.eps) / 2,
         tolerance,
     )

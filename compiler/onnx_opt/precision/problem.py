@@ -47,12 +47,13 @@ class Forms:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is decided beforehand: nodes that stay as they are, nodes that had rather stay, and whether the interface
-    stays."""
+    """What is decided beforehand: nodes that stay as they are, nodes that had rather stay, whether the interface
+    stays, and nodes that must not stay."""
 
     kept: Mapping[Node, str]
     quantized: Collection[Node]
     keep_io: bool
+    lowered: Collection[Node] = ()
 
 
 class Plan:
@@ -134,6 +135,8 @@ class _Solver:
             return FIXED[WIDE]
         if node.op == "Constant" and not node.domain:
             return self.problem.site() if is_constant(node.outputs[0]) else FIXED[WIDE]
+        if node in self.wishes.lowered:
+            return FIXED[HALF]
         if node in self.wishes.quantized:
             return self.problem.site(as_form_1=(0, 0, 0, 1))
         if only_moves(node) or not group.results:

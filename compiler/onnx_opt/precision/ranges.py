@@ -5,7 +5,7 @@ One run per sample measures all of them, and holds no more of them at a time tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,10 @@ class Ranges:
             finite = [abs(bound) for bound in (high, low) if np.isfinite(bound)]
             if finite:
                 self.largest[name] = max(self.largest.get(name, 0.0), *finite)
+
+    def without(self, names: Collection[str]) -> Ranges:
+        """The ranges of all but some values."""
+        return Ranges({name: largest for name, largest in self.largest.items() if name not in names})
 
     def of_values(self, values: Iterable[Value], form: Format) -> str:
         """What is wrong with the first of some values that half precision cannot hold; '' where it holds all."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnx_opt.precision.formats import FORMATS
 from onnx_opt.types import numpy_dtype
 
 CHUNK = 1 << 20
@@ -35,6 +36,14 @@ def to_half(array: np.ndarray, elem_type: int) -> np.ndarray:
     assert dtype is not None
     with np.errstate(over="ignore", under="ignore"):
         return array.astype(dtype)
+
+
+def to_nearest(array: np.ndarray, elem_type: int) -> np.ndarray:
+    """The elements as finite numbers of a half type, and 0 for 0 alone: the largest, or the least, for those beyond."""
+    form = FORMATS[elem_type]
+    half = to_half(np.clip(array, -form.largest, form.largest), elem_type)
+    least = to_half(np.copysign(np.float32(form.least), array), elem_type)
+    return np.where((half == 0) & (array != 0), least, half).astype(half.dtype)
 
 
 def measure(name: str, array: np.ndarray, elem_type: int) -> Rounding:

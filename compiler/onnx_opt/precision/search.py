@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_opt.precision import ranges, sensitivity
+from onnx_opt.precision import sensitivity
 from onnx_opt.precision.formats import FORMATS, Format
+from onnx_opt.precision.measured import Measured, measure
 from onnx_opt.precision.metrics import Metric, find_metric, tolerance_of
-from onnx_opt.precision.probe import OLDEST_OPSET
-from onnx_opt.precision.samples import Meter, Sample, collect, runtime_of
+from onnx_opt.precision.samples import Sample
 from onnx_opt.precision.trial import Bench, Lower, Outcome
 from onnx_opt.validate.figures import finite
 from onnx_opt.validate.run import CannotLoad, Rejected, Unreadable
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from onnx_opt.passes import PassContext
     from onnx_opt.validate import Source
 
-FEWEST_RUNS, MOST_RUNS = 10, 16
-FEW_NODES, MANY_NODES = 500, 5000
 MARGIN = 0.5
 """The share of the tolerance that is aimed at: the proof meets other samples than these few."""
 GROWTH = 4.0
@@ -87,67 +85,12 @@ class Findings:
         return f"{self.format}: {kept} of {self.nodes} nodes kept in FP32, {self.metric} {self.error:.2g} in {runs}"
 
 
-@dataclass
-class Measured:
-    """The ranges of the values of a model, what it makes of a few samples in FP32, and the meter of the runs.
-
-    Values keep their names through rewrites, so that the ranges hold for a graph that was rewritten since; what is new
-    in it has none."""
-
-    ranges: ranges.Ranges
-    samples: list[Sample]
-    meter: Meter
-    problem: str = ""
-    """Why nothing was measured."""
-
-    def reasons(self, graph: Graph, context: PassContext, elem_type: int) -> dict[Node, str]:
-        """The nodes of the main graph that these ranges keep in FP32, and why."""
-        return dict(ranges.overflowing(graph, self.ranges, FORMATS[elem_type], context.target.half_sums))
-
-    def broken(self, graph: Graph, context: PassContext, elem_type: int) -> tuple[set[Node], set[Node]]:
-        """The nodes of the main graph whose operands half precision holds and whose results it does not; and those of
-        which it holds both, but not the sum inside."""
-        form, found = FORMATS[elem_type], self.ranges
-        sound = [node for node in graph if not found.of_values(node.inputs, form)]
-        results = {node for node in sound if found.of_values(node.outputs, form)}
-        sums = {node for node in sound if found.of_sum(node, form, context.target.half_sums)}
-        return results, sums - results
-
-
-def measure(graph: Graph, context: PassContext) -> Measured:
-    """Run the model once per sample and measure the range of every value. The graph is not changed.
-
-    Raises UsageError for data that cannot be used."""
-    from onnx_opt.proof import source_of
-
-    count = sum(len(scope) for scope in graph.model.all_graphs())
-    measured = Measured(ranges.Ranges(), [], Meter(runtime_of(context.evidence), run_limit(count)))
-    if graph.opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
-        measured.problem = f"operator sets before {OLDEST_OPSET} are not measured"
-        return measured
-    with tempfile.TemporaryDirectory(prefix="onnx-opt-", ignore_cleanup_errors=True) as scratch:
-        source, names = ranges.instrumented(graph, source_of(graph, Path(scratch)))
-        try:
-            measured.samples = collect(source, context.evidence, measured.meter, "ranges")
-        except (CannotLoad, Rejected, Unreadable, TypeError) as reason:
-            measured.problem = str(reason)
-    for sample in measured.samples:
-        measured.ranges.add(names, sample.outputs.pop())
-    return measured
-
-
 class Choice(dict["Node", str]):
     """The nodes that must stay in FP32, each with the reason, and the `findings` behind them."""
 
     def __init__(self, keep: Mapping[Node, str], findings: Findings) -> None:
         super().__init__(keep)
         self.findings = findings
-
-
-def run_limit(nodes: int) -> int:
-    """The most runs for a model of that many nodes."""
-    share = math.log(max(nodes, FEW_NODES) / FEW_NODES) / math.log(MANY_NODES / FEW_NODES)
-    return FEWEST_RUNS + math.floor((MOST_RUNS - FEWEST_RUNS) * min(share, 1.0))
 
 
 def choose(
@@ -210,11 +153,13 @@ class _Search:
         if self.measured.problem:
             self.findings.unmeasured = self.measured.problem
             return Choice(keep, self.findings)
-        self.findings.samples = len(self.measured.samples)
+        # What was wrong decides alone: runs are few, and the proof holds the answer against the other samples.
+        samples = self.measured.samples[: self.measured.learned] or self.measured.samples
+        self.findings.samples = len(samples)
         reasons = self.measured.reasons(self.graph, self.context, self.form.elem_type)
         self.findings.by_range = self._add(keep, reasons)
         try:
-            ranked = self._ranked(keep, self.measured.samples[-1])
+            ranked = self._ranked(keep, samples[-1])
         except (CannotLoad, Rejected, Unreadable) as reason:
             self.findings.unmeasured = str(reason)
             return Choice(keep, self.findings)
@@ -222,15 +167,19 @@ class _Search:
             self.source,
             self.form,
             replace(self.metric, tolerance=MARGIN * self.metric.tolerance),
-            list(self.measured.samples),
+            list(samples),
             self.meter,
             self.lower,
             self.context,
             self.scratch,
             self.keep_io,
+            self.measured.ranges.largest,
         )
         self.findings.trials = bench.outcomes
-        chosen = self._search(bench, keep, ranked)
+        kept = self.findings.by_range + self.findings.by_loss
+        is_refuted = self.measured.learned > 0 and kept == self.measured.kept
+        self.measured.kept = kept
+        chosen = self._search(bench, keep, ranked, is_refuted)
         if chosen is None:
             chosen = self._within_tolerance(bench.outcomes)
         if chosen is None:
@@ -240,7 +189,7 @@ class _Search:
         return Choice(chosen, self.findings)
 
     def _refuse(self, outcomes: Sequence[Outcome]) -> Choice:
-        best = min(outcomes, key=lambda outcome: outcome.error)
+        best = min(outcomes, key=lambda outcome: outcome.error, default=Outcome(0, math.inf, "no runs were left"))
         why = (
             best.problem or f"{self.metric.name} {best.error:.2g} with {best.kept} of {len(self.numbers)} nodes in FP32"
         )
@@ -255,7 +204,8 @@ class _Search:
         if self.graph.opsets.get("", 0) < sensitivity.OLDEST_OPSET:
             return [node for node in self.graph if node not in keep and node not in self.static]
         sums = self.context.target.half_sums
-        source, listed = sensitivity.instrumented(self.graph, self.source, self.form, sums)
+        floors = self.measured.substitutes(self.graph, self.form.elem_type).floors
+        source, listed = sensitivity.instrumented(self.graph, self.source, self.form, sums, floors)
         with self.meter.session(source, "sensitivity") as session:
             losses = sensitivity.losses(listed, session.run(sample.feed)[-1])
         broken = f"its result becomes Inf or NaN in {self.form.name}"
@@ -285,9 +235,11 @@ class _Search:
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
-    def _search(self, bench: Bench, keep: dict[Node, str], ranked: Sequence[Node]) -> dict[Node, str] | None:
-        """The smallest set found that is good; None where none was."""
-        if self._passes(bench, keep):
+    def _search(
+        self, bench: Bench, keep: dict[Node, str], ranked: Sequence[Node], is_refuted: bool
+    ) -> dict[Node, str] | None:
+        """The smallest set found that is good; None where none was. `is_refuted`: `keep` by itself is not."""
+        if not is_refuted and self._passes(bench, keep):
             return keep
         low, good = 0, 0
         for size in self._sizes(len(ranked)):

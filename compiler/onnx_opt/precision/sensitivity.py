@@ -35,18 +35,22 @@ OLDEST_OPSET = 11
 """Before it, Equal takes no floating-point numbers."""
 
 
-def instrumented(graph: Graph, source: Source, form: Format, sums: frozenset[str]) -> tuple[Source, list[Node]]:
+def instrumented(
+    graph: Graph, source: Source, form: Format, sums: frozenset[str], floors: Mapping[str, float] | None = None
+) -> tuple[Source, list[Node]]:
     """The model with one more output, the last: the loss of each result of the listed nodes in turn (a node with two
     results is listed twice).
 
     `source` is `graph` as a model. Nodes that give something else in every run, or nothing that can be compared, have
-    no twin.
+    no twin. `floors` are the least half numbers that stand in values where half precision has a substitute for what it
+    does not hold (see `Substitutes`); values that hold masks are not compared.
     """
-    probe = Probe(source)
-    twins = _Twins(probe, form, sums)
+    probe, floors = Probe(source), floors or {}
+    twins = _Twins(probe, form, sums, floors)
     listed: list[Node] = []
     for known, node in zip(graph, probe.originals, strict=True):
         wanted = [value for value in known.outputs if _is_compared(value)] if _has_twin(known) else []
+        wanted = [value for value in wanted if floors.get(value.name, 0.0) >= 0.0]
         if not wanted:
             probe.nodes.append(node)
             continue
@@ -95,8 +99,8 @@ def _is_compared(value: Value) -> bool:
 class _Twins:
     """Makes the twins of nodes."""
 
-    def __init__(self, probe: Probe, form: Format, sums: frozenset[str]) -> None:
-        self.probe, self.form, self.sums = probe, form, sums
+    def __init__(self, probe: Probe, form: Format, sums: frozenset[str], floors: Mapping[str, float]) -> None:
+        self.probe, self.form, self.sums, self.floors = probe, form, sums, floors
         self.results: dict[str, str] = {}
         """Result of a node -> the twin's."""
         self._operands: dict[str, str] = {}
@@ -123,7 +127,10 @@ class _Twins:
 
     def _rounded(self, rounder: Rounder, name: str) -> str:
         if name not in self._operands:
-            self._operands[name] = rounder.rounded(name, self.form.elem_type)
+            value = name
+            if name in self.floors:
+                value = rounder.add("Max", [name, self.probe.constant(np.float32(self.floors[name]))])
+            self._operands[name] = rounder.rounded(value, self.form.elem_type)
         return self._operands[name]
 
     def _round_bodies(self, known: Node, twin: NodeProto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from onnx_opt.ir.values import Constant
@@ -12,7 +13,8 @@ from onnx_opt.precision.problem import Plan, is_constant
 from onnx_opt.precision.rounding import Rounding, measure
 
 if TYPE_CHECKING:
-    from onnx_opt.ir import Node, Value
+    from onnx_opt.ir import Graph, Node, Value
+    from onnx_opt.precision.substitutes import Substitutes
 
 LARGEST_ERROR = 0.1
 """||x - half(x)|| / ||x|| of a constant above which its users stay in FP32: rounding alone costs FP16 2.8e-4 and BF16
@@ -37,16 +39,16 @@ class Constants:
         return self._known[value]
 
 
-def reasons(plan: Plan, constants: Constants) -> dict[Node, str]:
-    """The nodes that must stay in FP32 although they have a half precision form, and why."""
+def reasons(plan: Plan, constants: Constants, substitutes: Substitutes) -> dict[Node, str]:
+    """The nodes that must stay in FP32 although they have a half precision form, and why; masks aside."""
     found: dict[Node, str] = {}
     for node, reason in position_arithmetic(plan).items():
         found.setdefault(node, reason)
     for node in plan.nodes():
         if node.op in SUMS_OF_PRODUCTS and not node.domain:
             _keep_scaling(node.outputs[0], found)
-    for value in _constants(plan):
-        _keep_users(plan, value, constants, found)
+    for value in constants_of(plan.graphs):
+        _keep_users(plan, value, constants, substitutes, found)
     return found
 
 
@@ -61,14 +63,18 @@ def _keep_scaling(value: Value, found: dict[Node, str]) -> None:
                     found.setdefault(user, reason)
 
 
-def _constants(plan: Plan) -> list[Value]:
-    found: list[Value] = [value for graph in plan.graphs for value in graph.constants]
-    found += [node.outputs[0] for node in plan.nodes() if is_constant(node.outputs[0])]
+def constants_of(graphs: Collection[Graph]) -> list[Value]:
+    """The FP32 constants of a model: initializers, and what Constant nodes give."""
+    found: list[Value] = [value for graph in graphs for value in graph.constants]
+    found += [node.outputs[0] for graph in graphs for node in graph if is_constant(node.outputs[0])]
     return [value for value in found if is_wide(value)]
 
 
-def _keep_users(plan: Plan, value: Value, constants: Constants, found: dict[Node, str]) -> None:
+def _keep_users(
+    plan: Plan, value: Value, constants: Constants, substitutes: Substitutes, found: dict[Node, str]
+) -> None:
     uses = [(user, index) for user, index in value.uses if not user.is_graph and _may_be_half(plan, user, index)]
+    uses = [(user, index) for user, index in uses if not substitutes.covers(value, user)]
     if not uses:
         return
     rounding = constants.rounding(value)
@@ -79,10 +85,10 @@ def _keep_users(plan: Plan, value: Value, constants: Constants, found: dict[Node
             if index not in policy_of(user).saturates:
                 found.setdefault(user, f"constant '{value.name}' {what} {name}")
     elif rounding.error > LARGEST_ERROR:
+        what = f"constant '{value.name}' is too small for {name}: rounding costs {rounding.error:.1%}"
         for user, _ in uses:
-            found.setdefault(
-                user, f"constant '{value.name}' is too small for {name}: rounding costs {rounding.error:.1%}"
-            )
+            why = substitutes.declined.get(user)
+            found.setdefault(user, f"{what}; no larger one will do: {why}" if why else what)
 
 
 def _may_be_half(plan: Plan, user: Node, index: int) -> bool:

@@ -25,7 +25,14 @@ class Lower(Protocol):
     """What `onnx_opt.precision.lower` does."""
 
     def __call__(
-        self, graph: Graph, context: PassContext, elem_type: int, *, keep: Mapping[Node, str], keep_io: bool
+        self,
+        graph: Graph,
+        context: PassContext,
+        elem_type: int,
+        *,
+        keep: Mapping[Node, str],
+        keep_io: bool,
+        magnitudes: Mapping[str, float],
     ) -> Any: ...
 
 
@@ -52,6 +59,7 @@ class Bench:
     context: PassContext
     scratch: Path
     keep_io: bool = True
+    magnitudes: Mapping[str, float] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
 
     def passes(self, keep: Mapping[int, str]) -> bool:
@@ -86,7 +94,7 @@ class Bench:
         nodes = (node for scope in graph.model.all_graphs() for node in scope)
         chosen = {node: keep[number] for number, node in enumerate(nodes) if number in keep}
         apart = PassContext(self.context.target, jobs=self.context.jobs)
-        self.lower(graph, apart, self.form.elem_type, keep=chosen, keep_io=self.keep_io)
+        self.lower(graph, apart, self.form.elem_type, keep=chosen, keep_io=self.keep_io, magnitudes=self.magnitudes)
         return true_half(source_of(graph, self.scratch / "lowered"), self.context.target.half_sums)
 
 

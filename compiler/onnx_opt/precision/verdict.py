@@ -19,6 +19,7 @@ from onnx_opt.precision.metrics import Metric
 from onnx_opt.precision.samples import common
 from onnx_opt.runtime.settings import CUDA
 from onnx_opt.validate import OutputVerdict, Reference, Runtime, Source, Verdict, prove
+from onnx_opt.validate.collect import Record
 from onnx_opt.validate.compare import compare
 from onnx_opt.validate.figures import finite
 from onnx_opt.validate.lowered import allowed_types, fitted, restored
@@ -47,6 +48,7 @@ class _Run:
     error: float = 0.0
     problem: str = ""
     skipped: bool = False
+    worst: Record | None = None
     outputs: list[OutputVerdict] = field(default_factory=list)
 
 
@@ -88,7 +90,7 @@ def _run(reference: Reference, source: Source, runtime: Runtime, half: HalfPreci
             run.outputs = [OutputVerdict(slot.name, str(slot.type)) for slot in session.signature.outputs]
             for record in common(reference.records):
                 outputs = session.run(fitted(record.feed, session.signature, half.dtype))
-                _compare(run, reference, record.outputs, restored(outputs, record.outputs, half.dtype), half.metric)
+                _compare(run, reference, record, restored(outputs, record.outputs, half.dtype), half.metric)
     except (CannotLoad, Rejected, Unreadable, TargetError) as problem:
         # A runtime without device, or without kernels for the type, says nothing about the model: true half precision
         # decides alone.
@@ -98,11 +100,12 @@ def _run(reference: Reference, source: Source, runtime: Runtime, half: HalfPreci
     return run
 
 
-def _compare(
-    run: _Run, reference: Reference, expected: Sequence[Value], actual: Sequence[Value], metric: Metric
-) -> None:
+def _compare(run: _Run, reference: Reference, record: Record, actual: Sequence[Value], metric: Metric) -> None:
+    expected = record.outputs
     judged = [index for index in range(len(expected)) if index not in reference.random_outputs]
-    run.error = max(run.error, metric.error([expected[i] for i in judged], [actual[i] for i in judged]))
+    error = metric.error([expected[i] for i in judged], [actual[i] for i in judged])
+    if run.worst is None or not error <= run.error:
+        run.error, run.worst = error, record
     for index in judged:
         tolerance = metric.tolerance
         run.outputs[index].figures.merge(
@@ -129,4 +132,6 @@ def _conclude(reference: Reference, metric: Metric, tried: Sequence[_Run]) -> Ve
     outputs = runs[0].outputs
     verdict = Verdict("proven" if worst is None else "failed", reason, outputs, notes, feeds, reference.tested_sizes())
     verdict.half = figures
+    if worst is not None and worst.worst is not None:
+        verdict.counterexample = worst.worst.feed
     return verdict

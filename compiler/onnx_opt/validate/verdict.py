@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from onnx_opt.validate.figures import Figures, finite
+from onnx_opt.validate.run import Value
 
 Status = Literal["proven", "failed", "unproven"]
 
@@ -47,6 +48,8 @@ class Verdict:
     seconds: float = 0.0
     half: dict[str, Any] = field(default_factory=dict)
     """Of a half precision model: the metric, its tolerance, and the error in each way of running the model."""
+    counterexample: dict[str, Value] | None = None
+    """Of a half precision model that failed: the inputs on which it is worst."""
 
     @property
     def proven(self) -> bool:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
 from onnx_opt.ir import fingerprint
+from onnx_opt.passes import COUNTEREXAMPLES
 from onnx_opt.precision import Lowering, choose, measure, static_reasons
 from onnx_opt.precision import lower as lower_graph
 from onnx_opt.precision.constraints import FLOAT16, only_moves
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from onnx_opt.precision.search import Findings
 
 T = TypeVar("T")
+EXHAUSTED = "what was chosen is not enough on other inputs, and no runs are left to choose anew"
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,22 @@ def lower(graph: Graph, context: PassContext, elem_type: int, wishes: Wishes) ->
     if not wishes.measure or _is_over(context.journal):
         return lower_graph(graph, context, elem_type, keep=_kept(graph, wishes), keep_io=wishes.keep_io)
     measured = _remembered(graph, context, "ranges", lambda: measure(graph, context))
+    counterexamples = context.memory.get(COUNTEREXAMPLES, ())
+    if not measured.learn(graph, context, counterexamples):
+        context.journal.failures.append(f"{context.pass_name}: the model stays in FP32: {EXHAUSTED}")
+        return None
     if elem_type == FLOAT16:
         results, sums = measured.broken(graph, context, elem_type)
         apply_rules(graph, context, half_safe.at(half_safe.SQUARES, results | sums))
         apply_rules(graph, context, half_safe.at(half_safe.SUMS, sums))
+    magnitudes = measured.ranges.largest
     keep, findings = _chosen(graph, context, elem_type, wishes, measured)
     context.journal.measured[context.pass_name or findings.format] = findings.to_json()
     if findings.refused or findings.unmeasured:
         context.journal.failures.append(findings.summary())
     if findings.refused:
         return None
-    return lower_graph(graph, context, elem_type, keep=keep, keep_io=wishes.keep_io)
+    return lower_graph(graph, context, elem_type, keep=keep, keep_io=wishes.keep_io, magnitudes=magnitudes)
 
 
 def _is_over(journal: Journal) -> bool:
@@ -78,7 +85,7 @@ def _chosen(
             elem_type,
             lower=lower_graph,
             fixed=_kept(graph, wishes),
-            static=static_reasons(graph, context, elem_type),
+            static=static_reasons(graph, context, elem_type, measured.ranges.largest),
             keep_io=wishes.keep_io,
             metric=wishes.metric,
             measured=measured,
@@ -86,7 +93,7 @@ def _chosen(
         numbers = {node: number for number, node in enumerate(nodes)}
         return {numbers[node]: reason for node, reason in found.items()}, found.findings
 
-    kept, findings = _remembered(graph, context, f"{elem_type} {wishes}", choice)
+    kept, findings = _remembered(graph, context, f"{elem_type} {wishes} {measured.learned}", choice)
     return {nodes[number]: reason for number, reason in kept.items()}, findings
 
 

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_opt.precision.constraints import BFLOAT16, FLOAT16, LACKS_HALF, PRECISION, Policy
+from onnx_opt.precision.constraints import (
+    ADDS,
+    BFLOAT16,
+    CARRIES,
+    ENDS,
+    FLOAT16,
+    LACKS_HALF,
+    MASK,
+    PRECISION,
+    SCALES,
+    Policy,
+)
 from onnx_opt.traits import declare
 from onnx_opt_rules.tables.purity import MACHINE_LEARNING
 
@@ -66,6 +77,18 @@ ROWS: dict[str, Policy] = {
 
 for _ops, _row in ROWS.items():
     declare("", _ops, **{PRECISION: _row})
+
+# -- masks: the way of huge negative numbers to a softmax --------------------------------------------------------------
+
+MASKS = {
+    "Concat Expand Flatten Gather GatherElements GatherND Identity Max Pad Reshape Slice Split Squeeze": CARRIES,
+    "Tile Transpose Trilu Unsqueeze Where": CARRIES,
+    "Add": ADDS,
+    "Mul": SCALES,
+    "Softmax": ENDS,
+}
+for _ops, _role in MASKS.items():
+    declare("", _ops, **{MASK: _role})
 
 # -- operators of ONNX Runtime, by the types of operands and results ---------------------------------------------------
 
