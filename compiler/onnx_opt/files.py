@@ -139,6 +139,11 @@ class ScratchFolder:
         self._lock = (self.path / _LOCK).open("wb")
         _lock(self._lock)
 
+    def remove(self) -> None:
+        """Remove it now."""
+        self._lock.close()
+        self._folder.cleanup()
+
 
 @contextmanager
 def spare_file(path: Path) -> Iterator[tuple[IO[bytes], Path]]:

@@ -45,7 +45,7 @@ def test_every_rejected_node_is_listed_though_the_parser_stops_at_the_first() ->
     assert rejections(text) == [
         ("first", "MatMul does not take INT32"),
         ("second", "This version of TensorRT does not support dilations other than 1"),
-        ("third", "there is no operator Foo, and no plugin of that name is registered"),
+        ("third", "there is no operator acme::Foo, and no plugin of that name is registered"),
     ]
 
 

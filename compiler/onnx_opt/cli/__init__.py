@@ -3,6 +3,7 @@
     onnx-opt MODEL -o OUT [flags]       optimize
     onnx-opt inspect MODEL              what a model holds
     onnx-opt diff A B                   how two models differ, in structure and in numbers
+    onnx-opt check MODEL                what a target rejects of a model
     onnx-opt passes                     the installed passes
     onnx-opt verify-rules [NAME...]     rewrite rules on random models
 

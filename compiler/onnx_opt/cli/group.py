@@ -12,6 +12,7 @@ COMMANDS = {
     "optimize": "Optimize a model (the default).",
     "inspect": "Show what a model holds.",
     "diff": "Show how two models differ.",
+    "check": "List what a target rejects of a model.",
     "run": "Run a model and show its outputs.",
     "bench": "Measure how long a model takes, or two.",
     "passes": "List the installed passes.",

@@ -16,11 +16,13 @@ from onnx_opt.cli import complain, emission, params, show
 from onnx_opt.cli.progress import Progress
 from onnx_opt.diagnostics import explain, explain_operator, is_operator, original_node
 from onnx_opt.instrument import Instrument, PrintAfter, PrintAfterChange, check_pass_names
+from onnx_opt.interface import restrict
 from onnx_opt.ir import load
 from onnx_opt.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from onnx_opt.api import Result
+    from onnx_opt.ir import Graph
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Job:
         check_pass_names(self.given["print_after"], self.pipeline)
         emitter = emission.emitter_for(self.given, self.output)
         if emitter is not None:
-            emitter.check()  # what cannot work fails before any work is done
+            emitter.check(self._interface())  # what cannot work fails before any work is done
         labels = self._labels()
         self.say(f"pipeline: {self.pipeline or 'nothing'}")
         with Progress(self._shows_progress) as progress:
@@ -51,6 +53,14 @@ class Job:
         self._explain(result, labels)
         self._report(result)
         return 0
+
+    def _interface(self) -> Graph | None:
+        """The model with the sizes that are asked for; None where passes will change its inputs."""
+        if any(pass_.redefines for pass_ in self.pipeline.passes()):
+            return None
+        graph = load(self.model)
+        restrict(graph, params.read_dims(self.given["dims"]), params.read_shapes(self.given["shapes"]))
+        return graph
 
     def _labels(self) -> dict[str, str | None]:
         """The nodes to be explained, by the name that was asked for, None for the name of an operator; a wrong name

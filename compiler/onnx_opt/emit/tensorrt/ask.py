@@ -9,18 +9,21 @@ from __future__ import annotations
 import atexit
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from onnx import ModelProto, ValueInfoProto
 
 from onnx_opt import types
+from onnx_opt.emit.rejection import Answer, Rejection, by_table, qualified
 from onnx_opt.emit.tensorrt import dtypes, remedies
 from onnx_opt.emit.tensorrt.messages import Fault, Parsed
 from onnx_opt.emit.tensorrt.modules import require_builder
 from onnx_opt.ir import Graph, load, to_bytes
 from onnx_opt.ir.load import load_bytes
+from onnx_opt.ir.values import Value
+from onnx_opt.target import TENSORRT
 from onnx_opt.types import TensorType
 from onnx_opt.worker import Crashed, Worker
 
@@ -29,45 +32,6 @@ CHANGED = "declare it so in the model, or put a Cast there"
 NUMBERED = re.compile(r"#\d+")
 MOST_ROUNDS = 200
 """Times that the parser is asked about one model."""
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A node that the parser rejects: its name, its operator, the function of the parser that says so, and why."""
-
-    node: str
-    operator: str
-    reason: str
-    function: str = ""
-    remedy: str | None = None
-    code: str = ""
-    says: str = ""
-    """The parser's own words."""
-
-    def __str__(self) -> str:
-        where = f"node '{self.node}' ({self.operator}): " if self.operator else ""
-        function = f" [{self.function}]" if self.function else ""
-        remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{where}{self.reason}{function}{remedy}"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the parser makes of a model."""
-
-    module: str
-    version: str
-    rejections: tuple[Rejection, ...]
-    layers: int
-    complete: bool = True
-    """Whether every node was looked at, those aside that follow from rejected ones."""
-
-    @property
-    def accepted(self) -> bool:
-        return not self.rejections
 
 
 def ask(model: str | Path | bytes | Graph, builder: str | None = None) -> list[Rejection]:
@@ -92,7 +56,8 @@ class _Interview:
         self.module = module
         self.path = graph.model.path
         self.proto = ModelProto.FromString(to_bytes(graph))
-        self.names = _number(self.proto)
+        self.operators: dict[str, str] = {}
+        self.names = _number(self.proto, self.operators)
         self.types = {value.name: value for node in graph for value in node.outputs if value.name}
         self.found: list[tuple[tuple[int, ...], Rejection]] = []
         """With its place in the model: the parser names some of a whole model's nodes before others."""
@@ -113,7 +78,8 @@ class _Interview:
 
     def _answer(self, whole: Parsed, complete: bool, changed: tuple[Rejection, ...] = ()) -> Answer:
         found = [rejection for _, rejection in sorted(self.found, key=lambda item: item[0])]
-        return Answer(self.module, whole.version, (*found, *changed), whole.layers, complete)
+        asked = f"the parser of {self.module} {whole.version}".strip()
+        return Answer(asked, (*found, *changed), whole.layers, complete)
 
     def _parse(self) -> Parsed:
         folder = str(self.path.absolute().parent) if self.path else None
@@ -142,8 +108,9 @@ class _Interview:
 
     def _rejection(self, fault: Fault, name: str) -> Rejection:
         text = NUMBERED.sub(lambda found: self._label(found[0]), " ".join(fault.text.split()))
-        reason, remedy = remedies.explain(fault.operator, text)
-        return Rejection(name, fault.operator, reason, fault.function, remedy, fault.code, text)
+        operator = self.operators.get(fault.name, fault.operator)
+        reason, remedy = remedies.explain(operator, text)
+        return Rejection(name, operator, reason, fault.function, remedy, fault.code, text)
 
     def _follows(self, index: int) -> bool:
         return any(name in self.followers for name in self.proto.graph.node[index].input)
@@ -216,6 +183,18 @@ def _stop() -> None:
         _worker.kill()
 
 
+def examine_by_table(graph: Graph) -> Answer:
+    """What our tables say of a model where no parser can be asked: operators, and types of inputs and outputs."""
+    answer = by_table(graph, TENSORRT)
+    known = ((value, value.declared) for value in (*graph.inputs, *graph.outputs))
+    changed = (
+        _changed(value, kind.elem_type, "which is no type of an engine's inputs and outputs")
+        for value, kind in known
+        if isinstance(kind, TensorType) and kind.elem_type not in dtypes.NAMES
+    )
+    return replace(answer, rejections=(*answer.rejections, *changed))
+
+
 def changed_types(graph: Graph, parsed: Parsed) -> Iterator[Rejection]:
     """Inputs and outputs that an engine would have in another type than the model: the parser changes it silently."""
     ports = {port.name: port.dtype for port in (*parsed.inputs, *parsed.outputs)}
@@ -223,20 +202,25 @@ def changed_types(graph: Graph, parsed: Parsed) -> Iterator[Rejection]:
         declared, made = value.declared, ports.get(value.name)
         if not isinstance(declared, TensorType) or made is None or dtypes.NAMES.get(declared.elem_type) == made:
             continue
-        was = dtypes.spell_onnx(declared.elem_type)
-        reason = f"'{value.name}' is {was} in the model and would silently be {dtypes.spell(made)} in the engine"
-        node = value.producer
-        yield Rejection(node.label() if node else value.name, node.op if node else "", reason, "", CHANGED, "TYPE")
+        yield _changed(value, declared.elem_type, f"and would silently be {dtypes.spell(made)} in the engine")
+
+
+def _changed(value: Value, elem_type: int, what: str) -> Rejection:
+    node = value.producer
+    reason = f"'{value.name}' is {dtypes.spell_onnx(elem_type)} in the model {what}"
+    operator = qualified(node.domain, node.op) if node else ""
+    return Rejection(node.label() if node else value.name, operator, reason, "", CHANGED, "TYPE")
 
 
 # -- names ----------------------------------------------------------------------------------------------------------
 
 
-def _number(proto: Any) -> dict[str, tuple[str, str]]:
+def _number(proto: Any, operators: dict[str, str]) -> dict[str, tuple[str, str]]:
     """Give each node of the model, those of its branches and functions included, a name that only it has.
 
     Returns for each such name what users call the node, which is by its first output where it has no name, and the
-    name of the node of the outer graph that it is part of, empty for those of functions.
+    name of the node of the outer graph that it is part of, empty for those of functions. `operators` takes
+    the operator of each.
     """
     names: dict[str, tuple[str, str]] = {}
     work = [(proto.graph.node, True, ""), *((function.node, False, "") for function in proto.functions)]
@@ -247,7 +231,7 @@ def _number(proto: Any) -> dict[str, tuple[str, str]]:
             label = node.name or next((output for output in node.output if output), node.op_type)
             place = name if is_outer else owner
             names[name] = (label, place)
-            node.name = name
+            node.name, operators[name] = name, qualified(node.domain, node.op_type)
             work += [(inner.node, False, place) for inner in _branches(node)]
     return names
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt.emit import Tell
-from onnx_opt.emit.tensorrt import ask, profiles
+from onnx_opt.emit.tensorrt import ask, profiles, remedies
 from onnx_opt.emit.tensorrt.messages import About, Built, Parsed, Profile, Settings
 from onnx_opt.emit.tensorrt.modules import require_builder
 from onnx_opt.errors import TargetError
@@ -46,8 +46,9 @@ class Engine:
     refit: bool = False
     version_compatible: bool = False
 
-    def check(self) -> None:
-        """Raise TargetError where the builder is missing, cannot be loaded, or cannot do what is asked of it."""
+    def check(self, graph: Graph | None = None) -> None:
+        """Raise TargetError where the builder is missing, cannot be loaded, or cannot do what is asked of it, and where
+        profiles contradict the model or are missing."""
         module = require_builder(self.builder)
         worker = Worker()
         try:
@@ -57,6 +58,8 @@ class Engine:
         finally:
             worker.kill()
         self._check_options(about)
+        if graph is not None:
+            profiles.complete(graph, self.profiles)
 
     def emit(self, result: Result, output: Path, tell: Tell = lambda what, done, total: None) -> dict[str, Any]:
         """Build the engine of an optimized model into `output`; returns what is known of it without running it.
@@ -70,19 +73,40 @@ class Engine:
             raise
 
     def _emit(self, result: Result, output: Path, tell: Tell) -> dict[str, Any]:
-        module = require_builder(self.builder)
-        graph = result.model
-        settings = self._settings(graph)
+        settings = self._settings(result.model)
         scratch = ScratchFolder(None if is_special(output) else output.parent)
-        model = scratch.path / "model.onnx"
-        tell("writing the model for the builder", 0, 0)
-        result.save(model)
-        with (writer := atomic_file(output)):
-            built = _build(module, model, settings, writer.temporary or output, tell)
-            if isinstance(built, Parsed):
-                raise _refused(graph, self.builder)
-            _require_same_types(graph, built.parsed)
+        try:
+            model = scratch.path / "model.onnx"
+            tell("writing the model for the builder", 0, 0)
+            result.save(model)
+            with (writer := atomic_file(output)):
+                built = self._build(result.model, model, settings, writer.temporary or output, tell)
+        finally:
+            scratch.remove()
         return _figures(built, settings, result)
+
+    def _build(self, graph: Graph, model: Path, settings: Settings, place: Path, tell: Tell) -> Built:
+        """Build in a process of its own, which is ended with us and when we are interrupted."""
+        phase = ["reading the model"]
+
+        def hear(kind: str, name: str, done: int, total: int) -> None:
+            phase[0] = name[:1].lower() + name[1:]
+            tell(f"engine: {phase[0]}", done, total)
+
+        worker = Worker()
+        try:
+            built: Built | Parsed = worker.apply(
+                BUILD, require_builder(self.builder), str(model), settings, str(place), hear=hear
+            )
+        except Crashed as crash:
+            raise _crashed(graph, f"the builder {crash} while {phase[0]}") from crash
+        finally:
+            worker.kill()
+        if isinstance(built, Parsed):
+            raise _refused(graph, self.builder)
+        for changed in ask.changed_types(graph, built.parsed):
+            raise TargetError(changed.reason, node=changed.node, remedy=changed.remedy)
+        return built
 
     def _check_options(self, about: About) -> None:
         what = f"{about.module} {about.version}"
@@ -115,23 +139,13 @@ class Engine:
         )
 
 
-def _build(module: str, model: Path, settings: Settings, place: Path, tell: Tell) -> Built | Parsed:
-    """Build in a process of its own, which is ended with us and when we are interrupted."""
-    phase = ["reading the model"]
-
-    def hear(kind: str, name: str, done: int, total: int) -> None:
-        phase[0] = name[:1].lower() + name[1:]
-        tell(f"engine: {phase[0]}", done, total)
-
-    worker = Worker()
-    try:
-        built: Built | Parsed = worker.apply(BUILD, module, str(model), settings, str(place), hear=hear)
-        return built
-    except Crashed as crash:
-        remedy = "onnx-opt check --target tensorrt names the node where it is the parser; --builder-level takes others"
-        raise TargetError(f"the builder {crash} while {phase[0]}", remedy=remedy) from crash
-    finally:
-        worker.kill()
+def _crashed(graph: Graph, what: str) -> TargetError:
+    """The error for a builder that crashed, with the node that is known to do that where there is one."""
+    for node in graph:
+        for operator, operands, remedy in remedies.CRASHES:
+            if node.op == operator and len({node.input(index) for index in operands}) < len(operands):
+                return TargetError(what, node=node.label(), remedy=remedy)
+    return TargetError(what, remedy="another --builder-level may take another way")
 
 
 def _refused(graph: Graph, builder: str | None) -> TargetError:
@@ -147,11 +161,6 @@ def _refused(graph: Graph, builder: str | None) -> TargetError:
     return TargetError(f"{what}{first.reason}{function}", node=first.node or None, remedy=remedy)
 
 
-def _require_same_types(graph: Graph, parsed: Parsed) -> None:
-    for changed in ask.changed_types(graph, parsed):
-        raise TargetError(changed.reason, node=changed.node, remedy=changed.remedy)
-
-
 def _figures(built: Built, settings: Settings, result: Result) -> dict[str, Any]:
     """What is true of an engine without a GPU: no speed among it."""
     from onnx_opt.compilation import origins_of
@@ -160,9 +169,9 @@ def _figures(built: Built, settings: Settings, result: Result) -> dict[str, Any]
     return {
         "kind": "TensorRT engine",
         "builder": f"{built.parsed.module} {built.parsed.version}",
-        "engine_bytes": built.engine_bytes,
-        "weight_bytes": built.weight_bytes,
-        "activation_bytes": list(built.activation_bytes),
+        "engine_file_bytes": built.engine_bytes,
+        "weight_memory_bytes": built.weight_bytes,
+        "activation_memory_bytes": list(built.activation_bytes),
         "layers_parsed": built.parsed.layers,
         "builder_level": built.level,
         "compute_capabilities": capabilities or "the builder's own choice",

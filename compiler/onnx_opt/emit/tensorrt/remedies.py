@@ -40,9 +40,10 @@ ROWS = (
     Row(r"Sequence\w+|ConcatFromSequence|SplitToSequence|Optional\w*", r"Plugin not found|^(Assertion failed: )?false$",
         "there are no sequences and optionals, {op} works on them", "-O2 removes those of known length"),
     Row(r".*", r"^(Assertion failed: )?false$", "there is no operator {op}", _LEGALIZE),
+    Row(r"\w+", r"Plugin not found", "there is no operator {op}", _LEGALIZE),
     Row(r".*", r"Plugin not found",
         "there is no operator {op}, and no plugin of that name is registered",
-        "--strip-op DOMAIN::{op} removes one that only passes its input on"),
+        "--strip-op {op} removes one that only passes its input on"),
     Row(r"(De)?[qQ]uantizeLinear", r"[Nn]on-zero zero point",
         "quantization must be symmetric: a zero point is not 0", "quantize with signed, symmetric types"),
     Row(r"DequantizeLinear", r"type Int32 but must have type",
@@ -50,7 +51,7 @@ ROWS = (
     Row(r"DequantizeLinear|QuantizeLinear", r"unsupported input type of UINT8|UINT8",
         "uint8 is no type of quantized values", "quantize with int8"),
     Row(r".*", r"unsupported input type of (\w+)", "{op} does not take {1}", _LEGALIZE),
-    Row(r".*", r"toposort", "nodes stand before those whose results they take", "any -O level sorts them"),
+    Row(r".*", r"toposort", "nodes stand before those whose results they take", "-O1 and above put them in order"),
     Row(r"Resize", r"[Aa]ntialias", "antialiasing is not supported", "export with antialias=False"),
     Row(r"Range", r"[Tt]ype|[Dd]ata ?type", "", "keep it in float32: --fp16-keep Range"),
     Row(r".*", r"same (data )?type|types? (do(es)? not|must) match|must have the same type|mixed|different types", "",
@@ -59,6 +60,9 @@ ROWS = (
     Row(r".*", r"dynamic", "", _FIX),
     Row(r".*", r"[Uu]nsupported ONNX data type: (\w+)", "there are no values of type {1}", _LEGALIZE),
 )  # fmt: skip
+
+# What crashes the builder: the operator, the operands that are one value then, and what can be done.
+CRASHES = (("Attention", (0, 1), "its queries are its keys: multiply one of them by 1, and it builds"),)
 
 _ASSERTION = re.compile(r"^Assertion failed: .*?: (?=[A-Z])|^Assertion failed: ", re.DOTALL)
 _QUOTED = re.compile(r'&& "([^"]+)"')
