@@ -27,6 +27,7 @@ from onnx_opt.journal import Journal
 from onnx_opt.liberties import read_liberties
 from onnx_opt.pipeline import DEFAULT_LEVEL, Pipeline, for_level
 from onnx_opt.report import Report, Stats, measure
+from onnx_opt.runtime.settings import AS_WRITTEN, Settings
 from onnx_opt.target import Target, find_target
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Result:
     _proven: Source | None = field(default=None, repr=False)
     """The very bytes or the very file that was held against the original: saving writes these."""
     _scratch: Any = field(default=None, repr=False)
+    search: Search | None = field(default=None, repr=False)
+    """What judged it, where validation was asked for: it judges what is made of it as well."""
 
     def save(self, path: str | Path) -> None:
         """Write the model with its external data: files appear whole or not at all."""
@@ -112,6 +115,7 @@ def optimize(
     fast_math: bool | str | Iterable[str] = False,
     reproducer: str | Path | None = None,
     metadata: bool = False,
+    session: Settings | None = None,
     jobs: int = 0,
     scratch: str | Path | None = None,
     instruments: Sequence[Instrument] = (),
@@ -128,10 +132,11 @@ def optimize(
     or output names to numbers, `samples` the most random inputs, `custom_ops` are libraries for ONNX Runtime.
     `fast_math` are liberties that rules may take with floating-point numbers (`onnx_opt.liberties`), True for all;
     where some are granted, the presets also run the passes that use them, and nothing is promised to the bit.
-    `reproducer` is a folder for the models right before and after each wrong rewrite.  `metadata` writes each node's
-    origin into the model.  `jobs` is the number of threads, 0 for one a core; the result is the same.
-    `scratch` is where the files of large models go while they are proven; `progress` is called with (what is done,
-    units done, their total or 0).
+    `reproducer` is a folder for the models right before and after each wrong rewrite. `metadata` writes each node's
+    origin into the model. `session` says which provider of ONNX Runtime runs the models of the proof, and with which
+    options (`onnx_opt.runtime.settings.read_settings`); by default the processor does. `jobs` is the number of threads,
+    0 for one a core; the result is the same. `scratch` is where the files of large models go while they are proven;
+    `progress` is called with (what is done, units done, their total or 0).
 
     Raises ModelError, UsageError, PassError, TargetError, ValidationError and MissingRuntimeError.
     """
@@ -142,7 +147,16 @@ def optimize(
     from onnx_opt.validate.run import require_runtime
 
     evidence = Evidence(
-        data, tolerance, samples, seed, dims or {}, shapes or {}, custom_ops, jobs=jobs, liberties=liberties
+        data,
+        tolerance,
+        samples,
+        seed,
+        dims or {},
+        shapes or {},
+        custom_ops,
+        jobs=jobs,
+        liberties=liberties,
+        session=session or AS_WRITTEN,
     )
     evidence.check()
     compilation = Compilation(
@@ -164,7 +178,9 @@ def optimize(
     build = job.build(instruments)
     search = job.search(evidence, Path(scratch) if scratch else None)
     proof = job.prove(build, search, strict or bisect, bisect, Path(reproducer) if reproducer else None)
-    return job.result(proof.build, proof)
+    result = job.result(proof.build, proof)
+    result.search = search
+    return result
 
 
 class _Job:

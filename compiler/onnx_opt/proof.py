@@ -20,6 +20,7 @@ from onnx_opt.liberties import NO_INFS, NO_NANS
 from onnx_opt.passes import COUNTEREXAMPLES, registry
 from onnx_opt.pipeline import Pipeline
 from onnx_opt.report import Fault
+from onnx_opt.runtime.settings import AS_WRITTEN, Settings
 from onnx_opt.target import Target
 from onnx_opt.validate import Reference, Runtime, Source, Verdict, first_bad, prove
 from onnx_opt.validate.program import Program
@@ -57,6 +58,7 @@ class Evidence:
     custom_ops: Sequence[str | Path] = ()
     jobs: int = 0
     liberties: frozenset[str] = frozenset()
+    session: Settings = AS_WRITTEN
 
     def check(self) -> None:
         """Raise UsageError for a file that is not there, before any work is done."""
@@ -78,7 +80,7 @@ class Evidence:
             dims=self.dims,
             shapes=complete,
             seed=self.seed,
-            runtime=Runtime(self.jobs, tuple(map(Path, self.custom_ops))),
+            runtime=Runtime(self.jobs, tuple(map(Path, self.custom_ops)), settings=self.session),
             progress=None if tell is None else partial(_tell_text, tell),
             program=program,
             absent=frozenset(ABSENT.values()) if finite_only else _absent(self.liberties),

@@ -8,6 +8,8 @@ from math import gcd
 from typing import TYPE_CHECKING, Literal
 
 from onnx_opt.errors import TargetError, UsageError
+from onnx_opt.runtime.settings import CPU, CUDA, DML
+from onnx_opt.runtime.settings import TENSORRT as TENSORRT_PROVIDER
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph, Node
@@ -55,7 +57,8 @@ class Target:
     keep in half precision, where other sums of half numbers are FP32; `layout` where it wants the channels of what
     stands beside a convolution, as far as that costs no transposed byte; `cost` what padding channels is weighed by
     (None: it is never held against what it gains); `gains_by_subsampling` whether a stride that is larger than its
-    kernel keeps a Conv from the fastest kernels.
+    kernel keeps a Conv from the fastest kernels; `provider` the execution provider of ONNX Runtime that it is, '' where
+    it is none.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Target:
     layout: Layout = "nchw"
     cost: CostModel | None = None
     gains_by_subsampling: bool = False
+    provider: str = ""
 
     def supports(self, op: str, domain: str = "", version: int | None = None) -> bool:
         """May a pass emit this operator? Vendor domains only where the target is that vendor's."""
@@ -115,10 +119,14 @@ _CONV_ACTIVATIONS = frozenset(
     {("Conv", "BatchNormalization"), ("Conv", "Add"), ("Conv", "Mul")}
     | {("Conv", activation) for activation in ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid")}
 )
-_ORT_CONTRIB = frozenset({
-    (CONTRIB, "FusedConv"), (CONTRIB, "FusedGemm"), (CONTRIB, "FusedMatMul"), (CONTRIB, "Gelu"), (CONTRIB, "FastGelu"),
-    (CONTRIB, "BiasGelu"), (CONTRIB, "QuickGelu"), (CONTRIB, "SkipLayerNormalization"),
+# What ONNX Runtime's providers have kernels of in its own domain, by the tables in its docs/OperatorKernels.md: all of
+# these on the processor, on the others less.
+_GPU_CONTRIB = frozenset({
+    (CONTRIB, "FusedMatMul"), (CONTRIB, "Gelu"), (CONTRIB, "FastGelu"), (CONTRIB, "BiasGelu"), (CONTRIB, "QuickGelu"),
+    (CONTRIB, "SkipLayerNormalization"),
 })  # fmt: skip
+_CUDA_CONTRIB = _GPU_CONTRIB | {(CONTRIB, "FusedConv")}
+_CPU_CONTRIB = _CUDA_CONTRIB | {(CONTRIB, "FusedGemm")}
 
 # Reductions that are no matrix product: of a runtime that nobody measured the worst is assumed.
 _HALF_SUMS = frozenset({"ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL1", "ReduceL2", "GlobalAveragePool"})
@@ -144,20 +152,35 @@ ORT_CPU = Target(
     name="ort-cpu",
     summary="ONNX Runtime on the processor",
     dtypes=(_FLOATS | _INTS) - {"bfloat16"},
-    vendor=_ORT_CONTRIB,
+    vendor=_CPU_CONTRIB,
     newest_opset=26,
     fused_at_load=_CONV_ACTIVATIONS,
+    provider=CPU,
 )
 
 ORT_CUDA = Target(
     name="ort-cuda",
     summary="ONNX Runtime on NVIDIA GPUs",
     dtypes=_FLOATS | _INTS | _SMALL,
-    vendor=_ORT_CONTRIB,
+    vendor=_CUDA_CONTRIB,
     newest_opset=26,
     fused_at_load=_CONV_ACTIVATIONS,
     alignment={"float16": 8, "bfloat16": 8, "int8": 16, "float32": 4},
     cost=_AMPERE,
+    provider=CUDA,
+)
+
+# Its kernels end with opset 20 (the provider's page at onnxruntime.ai): newer versions of an operator run on the
+# processor. It computes in float32 and float16, and fuses all of these activations but Clip into a Conv by itself.
+ORT_DML = Target(
+    name="ort-dml",
+    summary="ONNX Runtime on Windows with DirectML",
+    dtypes=frozenset({"float32", "float16"}) | _INTS,
+    vendor=_GPU_CONTRIB,
+    newest_opset=20,
+    fused_at_load=_CONV_ACTIVATIONS - {("Conv", "Clip")},
+    half_sums=_HALF_SUMS,
+    provider=DML,
 )
 
 # Operators that the parser of TensorRT 11 (and TensorRT for RTX 1.7) does not know.
@@ -187,7 +210,22 @@ TENSORRT = Target(
     gains_by_subsampling=True,
 )
 
-TARGETS: Mapping[str, Target] = {t.name: t for t in (PORTABLE, ORT_CPU, ORT_CUDA, TENSORRT)}
+# What TensorRT's parser does not take, ONNX Runtime leaves to its CUDA provider: nothing is rejected, but each operator
+# of a vendor's would split an engine in two. Conv and BatchNormalization are merged before TensorRT sees them.
+ORT_TENSORRT = Target(
+    name="ort-tensorrt",
+    summary="ONNX Runtime with TensorRT on NVIDIA GPUs",
+    dtypes=TENSORRT.dtypes,
+    newest_opset=26,
+    fused_at_load=_CONV_ACTIVATIONS,
+    alignment=TENSORRT.alignment,
+    half_sums=_HALF_SUMS,
+    cost=_AMPERE,
+    gains_by_subsampling=True,
+    provider=TENSORRT_PROVIDER,
+)
+
+TARGETS: Mapping[str, Target] = {t.name: t for t in (PORTABLE, ORT_CPU, ORT_CUDA, ORT_DML, ORT_TENSORRT, TENSORRT)}
 
 
 def find_target(name: str) -> Target:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from onnx_opt.cli import engine
+from onnx_opt.cli import engine, ort
 from onnx_opt.emit import Emitter
 
 FlagMaker = Callable[..., click.Option]
@@ -26,7 +26,10 @@ class Kind:
     read: Callable[[Mapping[str, Any], Path | None], Emitter | None]
 
 
-KINDS: Sequence[Kind] = (Kind(engine.SECTION, engine.flags, engine.read),)
+KINDS: Sequence[Kind] = (
+    Kind(engine.SECTION, engine.flags, engine.read),
+    Kind(ort.SECTION, ort.flags, ort.read),
+)
 
 
 def emitter_for(given: Mapping[str, Any], output: Path | None) -> Emitter | None:

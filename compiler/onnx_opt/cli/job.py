@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_opt import api
-from onnx_opt.cli import complain, emission, params, show
+from onnx_opt.cli import complain, emission, ort, params, show
 from onnx_opt.cli.progress import Progress
 from onnx_opt.diagnostics import explain, explain_operator, is_operator, original_node
 from onnx_opt.instrument import Instrument, PrintAfter, PrintAfterChange, check_pass_names
@@ -91,6 +91,7 @@ class Job:
             fast_math=given["fast_math"] or False,
             reproducer=given["reproducer"],
             metadata=given["metadata"],
+            session=ort.settings_of(given),
             jobs=given["jobs"],
             scratch=self.output.parent if self.output else None,
             instruments=self._instruments(),
