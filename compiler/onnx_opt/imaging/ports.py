@@ -74,32 +74,39 @@ class Port:
         return array.reshape(-1) if self.is_last else array.reshape(-1, 1, 1)
 
 
-def image_ports(graph: Graph, names: Sequence[str], layout: Layout, what: Literal["input", "output"]) -> list[Port]:
+def image_ports(
+    graph: Graph, names: Sequence[str], layout: Layout, what: Literal["input", "output"], any_type: bool = False
+) -> list[Port]:
     """The pictures called `names`; without names the only one that looks like a picture.
 
-    Raises UsageError where there is none, where several could be meant, and where the channels are not to be found.
+    They hold floating-point numbers, or `any_type`. Raises UsageError where there is none, where several could be
+    meant, and where the channels are not to be found.
     """
     from onnx_opt.ir import Constant
 
     values = graph.inputs if what == "input" else graph.outputs
     known = {value.name: value for value in values if not isinstance(value, Constant)}
     if names:
-        return [_port(graph, _named(graph, name, known, what), layout, what) for name in dict.fromkeys(names)]
-    found = list(_candidates(known.values(), layout))
+        chosen = [_named(graph, name, known, what) for name in dict.fromkeys(names)]
+        return [_port(graph, value, layout, what, any_type) for value in chosen]
+    found = list(_candidates(known.values(), layout, any_type))
     if not found:
         remedy = f"name it: {what}=NAME, and layout=nchw or nhwc; the model has {', '.join(known) or 'none'}"
         raise UsageError(f"no {what} looks like a picture", path=_path(graph), remedy=remedy)
     if len(found) > 1:
         listed = ", ".join(value.name for value in found)
         raise UsageError(f"several {what}s look like pictures: {listed}", path=_path(graph), remedy=f"{what}=NAME")
-    return [_port(graph, found[0], layout, what)]
+    return [_port(graph, found[0], layout, what, any_type)]
 
 
-def _candidates(values: Any, layout: Layout) -> Iterator[Value]:
+def _candidates(values: Any, layout: Layout, any_type: bool) -> Iterator[Value]:
     for value in values:
         declared = value.declared
-        is_real = isinstance(declared, TensorType) and types.is_float(declared.elem_type)
-        if is_real and declared.rank == 4 and any(declared.shape[axis] in CHANNELS for axis in _axes(layout, 4)):
+        if not isinstance(declared, TensorType) or not (any_type or types.is_float(declared.elem_type)):
+            continue
+        if declared.shape is None or len(declared.shape) != 4:
+            continue
+        if layout != "auto" or any(declared.shape[axis] in CHANNELS for axis in _axes(layout, 4)):
             yield value
 
 
@@ -108,12 +115,12 @@ def _axes(layout: Layout, rank: int) -> tuple[int, ...]:
     return {"auto": (first, last), "nchw": (first,), "nhwc": (last,)}[layout]
 
 
-def _port(graph: Graph, value: Value, layout: Layout, what: str) -> Port:
+def _port(graph: Graph, value: Value, layout: Layout, what: str, any_type: bool) -> Port:
     declared = value.declared
     if not isinstance(declared, TensorType) or declared.shape is None or len(declared.shape) not in (3, 4):
         text = f"{what} '{value.name}' is no picture: three or four dims are needed"
         raise UsageError(text, path=_path(graph))
-    if not types.is_float(declared.elem_type):
+    if not any_type and not types.is_float(declared.elem_type):
         kind = TensorProto.DataType.Name(declared.elem_type).lower()
         raise UsageError(f"{what} '{value.name}' is {kind}, not floating-point", path=_path(graph))
     axes = _axes(layout, len(declared.shape))
