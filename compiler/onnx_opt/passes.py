@@ -43,7 +43,7 @@ ENTRY_POINTS = "onnx_opt.passes"
 
 COUNTEREXAMPLES = "counterexamples"
 # Where in a preset a pass that was asked for by name goes: the proper order of a compilation.
-STAGES = ("strip", "fold", "cleanup", "fuse", "layout", "pad", "precision", "final", "target")
+STAGES = ("strip", "fold", "cleanup", "fuse", "layout", "pad", "quantize", "precision", "final", "target")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ class Pass:
     legalizes: ClassVar[bool] = False
     # The pass has rules for liberties that the user grants (--fast-math): then it joins the preset.
     wants_liberties: ClassVar[bool] = False
+
+    @property
+    def quantizes_to(self) -> str:
+        """The form ("int8", "fp8", "int4") that the result is in: it is judged by the pass's `metric`, at the tolerance
+        of that form, on the held-out part of its `data`."""
+        return ""
 
     def host(self, graph: Graph) -> Host | None:
         """What a pass that `redefines` takes over from the program around the model, for `graph` as it is before the

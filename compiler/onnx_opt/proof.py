@@ -6,7 +6,7 @@ import mmap
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,14 @@ from onnx_opt.interface import Dims, Shapes
 from onnx_opt.ir import Graph, save, to_bytes
 from onnx_opt.journal import Key, Rewrite
 from onnx_opt.liberties import NO_INFS, NO_NANS
-from onnx_opt.passes import COUNTEREXAMPLES, registry
+from onnx_opt.passes import COUNTEREXAMPLES, Pass, registry
 from onnx_opt.pipeline import Pipeline
 from onnx_opt.report import Fault
 from onnx_opt.runtime.settings import AS_WRITTEN, Settings
 from onnx_opt.target import Target
 from onnx_opt.validate import Reference, Runtime, Source, Verdict, first_bad, prove
 from onnx_opt.validate.program import Program
+from onnx_opt.validate.userdata import HELD_OUT, Part
 
 if TYPE_CHECKING:
     from onnx_opt.precision.verdict import HalfPrecision
@@ -136,17 +137,31 @@ class Prover:
 
 
 def half_precision(pipeline: Pipeline, target: Target, tolerance: Any) -> HalfPrecision | None:
-    """How the result of a pipeline that lowers to half precision is judged; None for any other."""
-    lowering = next((each for each in pipeline.passes() if each.lowers_to), None)
+    """How the result of a pipeline that lowers precision is judged, by the coarsest; None for any other pipeline."""
+    lowering = _quantizing(pipeline) or next((each for each in pipeline.passes() if each.lowers_to), None)
     if lowering is None:
         return None
     from onnx_opt.precision.formats import find_format
     from onnx_opt.precision.metrics import find_metric, tolerance_of
     from onnx_opt.precision.verdict import HalfPrecision
+    from onnx_opt.quantization.forms import FORMS
 
     name = getattr(lowering, "metric", "max-rel")
-    metric = find_metric(name, tolerance_of(tolerance), find_format(lowering.lowers_to))
-    return HalfPrecision(metric, target.half_sums, lowering.lowers_to)
+    form = FORMS[lowering.quantizes_to] if lowering.quantizes_to else find_format(lowering.lowers_to)
+    return HalfPrecision(find_metric(name, tolerance_of(tolerance), form), target.half_sums, pipeline.lowers_to)
+
+
+def _quantizing(pipeline: Pipeline) -> Pass | None:
+    return next((each for each in pipeline.passes() if each.quantizes_to), None)
+
+
+def _judged_on(pipeline: Pipeline, evidence: Evidence) -> Evidence:
+    """What a quantized model is judged on: where the user gave no data for that, those held out from calibration."""
+    quantizing = _quantizing(pipeline)
+    data = getattr(quantizing, "data", None)
+    if data is None or evidence.data is not None:
+        return evidence
+    return replace(evidence, data=Part(data, held_out=True, most=getattr(quantizing, "samples", HELD_OUT)))
 
 
 def _is_installed(pipeline: Pipeline) -> bool:
@@ -232,11 +247,11 @@ class Search:
             program = _program(compilation, origin, scratch)
             origin = source_of(compilation.reference().graph, scratch / "reference")
         pipeline = compilation.proven
-        reference = evidence.reference(origin, tell, pipeline.finite_only, program)
+        reference = _judged_on(pipeline, evidence).reference(origin, tell, pipeline.finite_only, program)
         lowered = pipeline.lowers_to
-        inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and not lowered else 0
         exact = pipeline.exact and not compilation.liberties and (program is None or program.exact)
         half = half_precision(pipeline, compilation.target, evidence.tolerance)
+        inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and half is None else 0
         prover = Prover(reference, evidence.tolerance, exact, scratch, inner, lowered, half)
         return Search(compilation, prover, tell)
 

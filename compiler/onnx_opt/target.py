@@ -46,6 +46,21 @@ class CostModel:
 
 
 @dataclass(frozen=True)
+class Quantized:
+    """How a target takes quantized graphs.
+
+    `forms` are those it has kernels for: 8-bit integers, 8-bit floats, weights of 4 bits. With `unsigned`, activations
+    are uint8 with a zero point, else int8 around zero. With `integer_bias` a bias is an integer, in units of the
+    product of both scales. With `results`, an integer kernel must also give quantized results.
+    """
+
+    forms: frozenset[str] = frozenset({"int8"})
+    unsigned: bool = False
+    integer_bias: bool = False
+    results: bool = False
+
+
+@dataclass(frozen=True)
 class Target:
     """What a runtime takes.
 
@@ -57,8 +72,8 @@ class Target:
     keep in half precision, where other sums of half numbers are FP32; `layout` where it wants the channels of what
     stands beside a convolution, as far as that costs no transposed byte; `cost` what padding channels is weighed by
     (None: it is never held against what it gains); `gains_by_subsampling` whether a stride that is larger than its
-    kernel keeps a Conv from the fastest kernels; `provider` the execution provider of ONNX Runtime that it is, '' where
-    it is none.
+    kernel keeps a Conv from the fastest kernels; `quantized` how it takes quantized graphs; `provider` the execution
+    provider of ONNX Runtime that it is, '' where it is none.
     """
 
     name: str
@@ -75,6 +90,7 @@ class Target:
     cost: CostModel | None = None
     gains_by_subsampling: bool = False
     provider: str = ""
+    quantized: Quantized = Quantized()
 
     def supports(self, op: str, domain: str = "", version: int | None = None) -> bool:
         """May a pass emit this operator? Vendor domains only where the target is that vendor's."""
@@ -140,12 +156,15 @@ _AMPERE = CostModel(
     shares={16: 1.0, 8: 0.95, 4: 0.9, 2: 0.5, 1: 0.5},
 )
 
+_ALL_FORMS = frozenset({"int8", "fp8", "int4"})
+
 PORTABLE = Target(
     name="portable",
     summary="any runtime: standard ONNX operators only",
     dtypes=_FLOATS | _INTS | _SMALL,
     alignment={"float16": 8, "bfloat16": 8, "int8": 16},
     half_sums=_HALF_SUMS,
+    quantized=Quantized(_ALL_FORMS),
 )
 
 ORT_CPU = Target(
@@ -156,6 +175,7 @@ ORT_CPU = Target(
     newest_opset=26,
     fused_at_load=_CONV_ACTIVATIONS,
     provider=CPU,
+    quantized=Quantized(frozenset({"int8", "int4"}), unsigned=True, integer_bias=True, results=True),
 )
 
 ORT_CUDA = Target(
@@ -168,6 +188,7 @@ ORT_CUDA = Target(
     alignment={"float16": 8, "bfloat16": 8, "int8": 16, "float32": 4},
     cost=_AMPERE,
     provider=CUDA,
+    quantized=Quantized(frozenset({"int8", "int4"})),
 )
 
 # Its kernels end with opset 20 (the provider's page at onnxruntime.ai): newer versions of an operator run on the
@@ -208,6 +229,7 @@ TENSORRT = Target(
     half_sums=_HALF_SUMS,
     cost=_AMPERE,
     gains_by_subsampling=True,
+    quantized=Quantized(_ALL_FORMS),
 )
 
 # What TensorRT's parser does not take, ONNX Runtime leaves to its CUDA provider: nothing is rejected, but each operator

@@ -11,6 +11,7 @@ from onnx_opt_passes.layout import Layout
 from onnx_opt_passes.legalize import Legalize
 from onnx_opt_passes.nchw_io import NchwIo
 from onnx_opt_passes.pad_channels import PadChannels
+from onnx_opt_passes.quantize import Quantize
 from onnx_opt_passes.strip_custom_ops import StripCustomOps
 
 PASSES = [
@@ -23,6 +24,7 @@ PASSES = [
     NchwIo,
     EmbedPreprocess,
     PadChannels,
+    Quantize,
     Fp16,
     Bf16,
     Legalize,

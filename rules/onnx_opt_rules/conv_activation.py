@@ -48,3 +48,28 @@ def fuse_conv_activation(
 
 
 RULES = [fuse_conv_activation]
+
+# -- and back ----------------------------------------------------------------------------------------------------------
+
+CLIP_OPERANDS = 11
+"""From this version on, the bounds of Clip are operands."""
+
+
+@rule(domain(CONTRIB).FusedConv("x", "w", opt("b"), opt("z")).named("fused"))
+def split_conv_activation(x: Value, w: Value, b: Value | None, z: Value | None, fused: Node) -> Any:
+    """A FusedConv is a Conv and its activation, which runtimes look for around QuantizeLinear."""
+    require(z is None, "it adds a value as well")
+    require(x.elem_type == TensorProto.FLOAT, "FusedConv computes in float32")
+    attrs = dict(fused.attrs)
+    name, params = str(attrs.pop("activation", "")), attrs.pop("activation_params", None) or []
+    conv = op.Conv(x, w, b, **attrs)
+    if name == "Clip":
+        version = fused.graph.opsets.get("", 0) if fused.graph is not None else 0
+        require(version >= CLIP_OPERANDS and len(params) == 2, "its bounds have no place in this operator set")
+        return op.Clip(conv, *(np.float32(bound) for bound in params))
+    require(name in ACTIVATIONS, f"it applies {name or 'no activation'}")
+    require(len(params) in (0, len(ACTIVATIONS[name])), "its activation_params are too few or too many")
+    return getattr(op, name)(conv, **dict(zip(ACTIVATIONS[name], params, strict=False)))
+
+
+SPLITS = [split_conv_activation]

@@ -113,20 +113,30 @@ def _half(report: Report) -> Table:
     from rich.text import Text
 
     figures = report.proof.get("half") or {}
-    table = new_table("half precision", "", "")
+    table = new_table("precision", "", "")
     for name, measured in report.measured.items():
         kept = measured["by_range"] + measured["by_loss"] + measured["by_search"]
         reason = measured["refused"] or measured["unmeasured"]
-        table.add_row(
-            Text(f"{name}: nodes kept in FP32 by measurement"), Text(reason or f"{kept} of {measured['nodes']}")
-        )
+        table.add_row(Text(f"{name}: nodes kept by measurement"), Text(reason or f"{kept} of {measured['nodes']}"))
         table.add_row(f"{name}: runs of the model", f"{measured['total_executions']} of {measured['limit']} at most")
+        if "weight_bytes_after" in measured:
+            _quantized(table, name, measured)
     for key in ("true_half_precision", "onnx_runtime", "cuda"):
         if key in figures:
             table.add_row(Text(f"{figures['metric']} error, {key.replace('_', ' ')}"), f"{float(figures[key]):.2g}")
     if figures:
         table.add_row("tolerance", f"{figures['tolerance']:g}")
     return table
+
+
+def _quantized(table: Table, name: str, measured: dict[str, Any]) -> None:
+    """The error on the data that the scales come from, and on others; what the weights took and take."""
+    table.add_row(f"{name}: samples calibrated on", str(measured["samples"]))
+    for what, key in (("calibration", "calibration_error"), ("held-out", "error")):
+        if measured[key] is not None:
+            table.add_row(f"{name}: error on {what} data", f"{measured[key]:.2g}")
+    before, after = (human_bytes(measured[f"weight_bytes_{when}"]) for when in ("before", "after"))
+    table.add_row(f"{name}: bytes of {measured['weights']} weights", f"{before}, now {after}")
 
 
 def _reported(title: str, found: Reported) -> Table:

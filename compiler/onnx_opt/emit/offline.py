@@ -49,7 +49,7 @@ class OfflineGraph:
     threads: int = 0
     custom_ops: tuple[Path, ...] = ()
 
-    def check(self) -> None:
+    def check(self, graph: Graph | None = None) -> None:
         """Raise UsageError for a target that is no provider, TargetError for one that is not here."""
         name, level = self.target.name, self.settings.level
         if not self.target.provider:

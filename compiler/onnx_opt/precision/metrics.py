@@ -16,18 +16,24 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from onnx_opt.errors import UsageError
-from onnx_opt.precision.formats import Format
 from onnx_opt.validate.compare import leaves
 from onnx_opt.validate.figures import is_float
 from onnx_opt.validate.run import Value
 
 Error = Callable[[Sequence[Value], Sequence[Value]], float]
 Pairwise = Callable[[np.ndarray, np.ndarray], float]
+
+
+class Format(Protocol):
+    """A format of lower precision, with the relative error of a whole model that is taken as normal."""
+
+    @property
+    def tolerance(self) -> float: ...
 
 
 @dataclass(frozen=True)

@@ -102,18 +102,23 @@ def is_measured(value: Value) -> bool:
     return bool(value.name) and value.elem_type == TensorProto.FLOAT and value.constant is None
 
 
-def instrumented(graph: Graph, source: Source) -> tuple[Source, list[str]]:
+def instrumented(graph: Graph, source: Source, only: Collection[Value] | None = None) -> tuple[Source, list[str]]:
     """The model with one more output, the last: maximum and minimum of each of the named values in turn.
 
-    `source` is `graph` as a model; the names are those of inputs and results of the main graph.
+    `source` is `graph` as a model; the names are those of inputs and results of the main graph, of those in `only`
+    where that is given.
     """
     probe = Probe(source)
     names: list[str] = []
-    for value in filter(is_measured, graph.inputs):
+
+    def is_wanted(value: Value) -> bool:
+        return is_measured(value) and (only is None or value in only)
+
+    for value in filter(is_wanted, graph.inputs):
         _measure(probe, value.name, value)
         names.append(value.name)
     for known, node in zip(graph, probe.originals, strict=True):
-        wanted = {index: value for index, value in enumerate(known.outputs) if is_measured(value)}
+        wanted = {index: value for index, value in enumerate(known.outputs) if is_wanted(value)}
         renamed = {index: probe.renamed_result(node, index, value) for index, value in wanted.items()}
         probe.nodes.append(node)
         for index, value in wanted.items():

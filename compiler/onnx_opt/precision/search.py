@@ -23,6 +23,7 @@ from onnx_opt.precision import sensitivity
 from onnx_opt.precision.formats import FORMATS, Format
 from onnx_opt.precision.measured import Measured, measure
 from onnx_opt.precision.metrics import Metric, find_metric, tolerance_of
+from onnx_opt.precision.prefixes import shortest_good
 from onnx_opt.precision.samples import Sample
 from onnx_opt.precision.trial import Bench, Lower, Outcome
 from onnx_opt.validate.figures import finite
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 MARGIN = 0.5
 """The share of the tolerance that is aimed at: the proof meets other samples than these few."""
-GROWTH = 4.0
-"""How much larger the next set is while none was good."""
 MATRIX = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """What pays most in half precision: the last set that is tried keeps all else."""
 
@@ -241,37 +240,19 @@ class _Search:
         """The smallest set found that is good; None where none was. `is_refuted`: `keep` by itself is not."""
         if not is_refuted and self._passes(bench, keep):
             return keep
-        low, good = 0, 0
-        for size in self._sizes(len(ranked)):
-            if not self._affordable(bench):
-                break
-            if self._passes(bench, self._worst(keep, ranked, size)):
-                good = size
-                break
-            low = size
+        good = shortest_good(
+            len(ranked),
+            lambda size: self._passes(bench, self._worst(keep, ranked, size)),
+            lambda: self._affordable(bench),
+        )
         if not good:
             others = [node for node in ranked if node.op not in MATRIX]
             all_but_products = self._worst(keep, others, len(others))
             return all_but_products if self._affordable(bench) and self._passes(bench, all_but_products) else None
-        while good - low > max(1, good // 8) and self._affordable(bench):
-            middle = max(low + 1, round(math.sqrt(max(low, 1) * good)))
-            if self._passes(bench, self._worst(keep, ranked, middle)):
-                good = middle
-            else:
-                low = middle
         return self._worst(keep, ranked, good)
 
     def _affordable(self, bench: Bench) -> bool:
         return self.meter.left >= len(bench.samples)
-
-    def _sizes(self, count: int) -> Iterator[int]:
-        """Growing numbers of nodes."""
-        size = max(1.0, count / 64)
-        while round(size) < count:
-            yield round(size)
-            size *= GROWTH
-        if round(0.75 * count) > round(size / GROWTH):
-            yield round(0.75 * count)
 
     def _worst(self, keep: Mapping[Node, str], ranked: Sequence[Node], count: int) -> dict[Node, str]:
         """`keep`, the `count` worst nodes, and what computes their operands: a node that loses much, as a difference of

@@ -60,7 +60,7 @@ def instrumented(
         probe.nodes.append(node)
         probe.nodes += twin
         for value, name in zip(wanted, renamed, strict=True):
-            loss = _loss(probe, value, name, twins.results[value.name])
+            loss = loss_of(probe, value, name, twins.results[value.name])
             probe.keep(loss)
             probe.hand_over(name, value, [loss])
             listed.append(known)
@@ -152,8 +152,8 @@ def _bodies(node: NodeProto) -> list[GraphProto]:
     return [g for a in node.attribute for g in ([a.g] if a.HasField("g") else a.graphs)]
 
 
-def _loss(probe: Probe, value: Value, name: str, twin: str) -> str:
-    """The name of the scalar loss of one result."""
+def loss_of(probe: Probe, value: Value, name: str, twin: str) -> str:
+    """The name of the scalar loss of the result `value`, called `name` in the model, and `twin` in its twin."""
     empty = may_be_empty(value.dims)
     same = probe.add("Equal", twin, name)
     if value.elem_type != TensorProto.FLOAT:

@@ -32,8 +32,8 @@ TRUE_HALF = "true half precision"
 
 @dataclass(frozen=True)
 class HalfPrecision:
-    """How a half precision result is judged: the metric, the operators whose sums the target keeps in half, and the
-    type ("float16", "bfloat16") that it may have where the original has FP32."""
+    """How a result in lower precision is judged: the metric, the operators whose sums the target keeps in half, and the
+    type ("float16", "bfloat16") that it may have where the original has FP32; '' where it is quantized alone."""
 
     metric: Metric
     sums: frozenset[str]
@@ -70,10 +70,9 @@ def judge(reference: Reference, candidate: Source, half: HalfPrecision, quick: b
 
 def _ways(reference: Reference, candidate: Source, half: HalfPrecision) -> list[tuple[str, Source, Runtime]]:
     runtime = reference.runtime
-    found = [
-        (TRUE_HALF, true_half(candidate, half.sums), replace(runtime, reuse=False)),
-        ("ONNX Runtime", candidate, runtime),
-    ]
+    found = [("ONNX Runtime", candidate, runtime)]
+    if half.dtype:
+        found.insert(0, (TRUE_HALF, true_half(candidate, half.sums), replace(runtime, reuse=False)))
     if find_library("cuda") or find_library("nvcuda"):
         found.append(("CUDA", candidate, replace(runtime, settings=replace(runtime.settings, provider=CUDA))))
     return found
@@ -123,7 +122,7 @@ def _conclude(reference: Reference, metric: Metric, tried: Sequence[_Run]) -> Ve
     feeds = len(common(reference.records))
     if feeds < len(reference.records):
         notes.append(
-            f"half precision is judged on {feeds} of {len(reference.records)} inputs: the user's, or of common size"
+            f"lower precision is judged on {feeds} of {len(reference.records)} inputs: the user's, or of common size"
         )
     worst = next((run for run in runs if not metric.accepts(run.error)), None)
     reason = f"{metric.name} {said}, of {metric.tolerance:g} allowed, on {feeds} input{'s' if feeds != 1 else ''}"

@@ -14,7 +14,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import islice
 from pathlib import Path
 from typing import Any, Union
 
@@ -25,14 +27,41 @@ from onnx_opt.validate.figures import is_float
 from onnx_opt.validate.run import Value
 from onnx_opt.validate.signature import Signature, Slot
 
-Data = Union[str, "os.PathLike[str]", Mapping[str, Value], Iterable[Mapping[str, Value]]]
+Data = Union[str, "os.PathLike[str]", Mapping[str, Value], Iterable[Mapping[str, Value]], "Part"]
 
 _FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 _INPUT_FILE = re.compile(r"input_(\d+)\.pb")
 
 
+HELD_OUT = 4
+"""Of so many samples one is held out from calibration."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The samples among the first `most` of `data` that are held out from calibration, or the others. A single sample
+    is in both parts."""
+
+    data: Data
+    held_out: bool
+    most: int
+
+    def of(self, feeds: Iterable[dict[str, Value]]) -> Iterator[dict[str, Value]]:
+        """Those of all feeds that belong to this part."""
+        single = None
+        for number, feed in enumerate(islice(feeds, self.most)):
+            if (number % HELD_OUT == 1) == self.held_out:
+                yield feed
+            single = feed if number == 0 else None
+        if single is not None and self.held_out:
+            yield single
+
+
 def user_feeds(data: Data, signature: Signature) -> Iterator[dict[str, Value]]:
     """Feeds for a model with that signature, one at a time. Raises `UsageError` where the data do not fit it."""
+    if isinstance(data, Part):
+        yield from data.of(user_feeds(data.data, signature))
+        return
     where, feeds = _open(data, signature)
     count = 0
     for raw in feeds:
@@ -44,7 +73,7 @@ def user_feeds(data: Data, signature: Signature) -> Iterator[dict[str, Value]]:
         raise UsageError("no samples in it", path=where)
 
 
-def _open(data: Data, signature: Signature) -> tuple[str | None, Iterable[Mapping[str, Value]]]:
+def _open(data: Any, signature: Signature) -> tuple[str | None, Iterable[Mapping[str, Value]]]:
     if isinstance(data, Mapping):
         return None, [data]
     if not isinstance(data, str | os.PathLike):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
 from onnx_opt.ir import fingerprint
@@ -14,6 +13,7 @@ from onnx_opt.precision import lower as lower_graph
 from onnx_opt.precision.constraints import FLOAT16, only_moves
 from onnx_opt.rewrite import apply_rules
 from onnx_opt_passes.steps import calls
+from onnx_opt_passes.steps.names import matching
 from onnx_opt_rules import half_safe
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ def _kept(graph: Graph, wishes: Wishes) -> dict[Node, str]:
         return found
     for inner in graph.model.all_graphs():
         for node in inner:
-            pattern = next((text for text in block if _matches(node, text)), None)
+            pattern = matching(node, block)
             if pattern is not None:
                 found[node] = f"it is blocked ({pattern})"
-            elif allow and _computes(node) and not any(_matches(node, text) for text in allow):
+            elif allow and _computes(node) and matching(node, allow) is None:
                 found[node] = "it is not on the list of what may be lowered"
     return found
 
@@ -125,9 +125,3 @@ def _kept(graph: Graph, wishes: Wishes) -> dict[Node, str]:
 def _computes(node: Node) -> bool:
     """Whether the node does more than move elements, which it does in whatever type its neighbours have."""
     return not node.bodies and not only_moves(node)
-
-
-def _matches(node: Node, pattern: str) -> bool:
-    """Whether a pattern such as Softmax, com.microsoft::* or /decoder/* means the node."""
-    called = (node.op, f"{node.domain or 'ai.onnx'}::{node.op}", node.label())
-    return any(fnmatchcase(name, pattern) for name in called)

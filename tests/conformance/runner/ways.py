@@ -15,6 +15,8 @@ from onnx_opt.pipeline import Item, Pipeline, Repeat, spell_item
 
 PRESETS = {"O1": 1, "O2": 2, "O3": 3}
 SINGLE_PASSES = 5
+LOWERING = ("quantize", "precision")
+"""The stages of passes that lower the precision."""
 """The most passes that one model takes alone; where more are installed, the models share them."""
 
 
@@ -56,7 +58,7 @@ class Way:
     @property
     def keeps_precision(self) -> bool:
         """Whether results may be compared at all: a pass that lowers the precision is held to less than that."""
-        return all(each.stage != "precision" for each in self.passes.passes())
+        return all(each.stage not in LOWERING for each in self.passes.passes())
 
 
 @lru_cache(1000)
@@ -69,7 +71,7 @@ def single_passes(precision: bool = False) -> tuple[str, ...]:
     """The passes that leave a model's meaning and interface alone; `precision`: those that lower the precision too."""
     passes = registry().passes.items()
     own = [(name, cls) for name, cls in passes if not cls.redefines and not _is_example(cls)]
-    return tuple(sorted(name for name, cls in own if precision or cls.stage != "precision"))
+    return tuple(sorted(name for name, cls in own if precision or cls.stage not in LOWERING))
 
 
 def _is_example(cls: type) -> bool:
@@ -110,7 +112,7 @@ def _item(draw: Draw, passes: Sequence[str], depth: int) -> Item:
 def _with_options(draw: Draw, each: Pass) -> Pass:
     """The pass with some of its options changed. What it refuses, such as two options at once, is left as it is; those of
     a pass that lowers the precision may change the interface as well."""
-    for option in each.declared_options() if each.stage != "precision" else ():
+    for option in each.declared_options() if each.stage not in LOWERING else ():
         values = _values(option)
         if values and draw.chance(0.3):
             try:

@@ -113,6 +113,20 @@ def conv(site: Site) -> None:
     site.optional(2, (w.dims[0],), exact=True)
 
 
+FUSED = {"Relu": [], "Sigmoid": [], "Tanh": [], "LeakyRelu": [0.2], "HardSigmoid": [0.3, 0.6], "Clip": [0.0, 6.0]}
+"""Activations of FusedConv, with parameters for them."""
+
+
+@sampler("FusedConv", domain="com.microsoft")
+def fused_conv(site: Site) -> None:
+    """No schema says which attributes it has, so they are set without asking."""
+    conv(site)
+    name = site.draw.pick(sorted(FUSED))
+    site.attrs["activation"] = name
+    if FUSED[name]:
+        site.attrs["activation_params"] = FUSED[name]
+
+
 @sampler("ConvTranspose")
 def conv_transpose(site: Site) -> None:
     draw, wish = site.draw, site.wish.dims
