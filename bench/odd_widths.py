@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-from generate import FLOAT, Builder, batch_norm, convolution, value
+from builder import FLOAT, Builder, value
+from generate import batch_norm, convolution
 
 CLASSES = 10
 SIDE = 32

@@ -4,17 +4,22 @@
     result = onnx_opt.optimize("model.onnx")
     result.save("model.opt.onnx")
 
+The names in ``__all__`` are stable, and those of `onnx_opt.errors`, `onnx_opt.rewrite` and `onnx_opt.instrument` that
+stand in theirs; others may change with any version. What the library has to tell goes to the logger ``onnx_opt``.
+
 Names are imported when they are first used, so that ``onnx-opt --help`` does not wait for onnx, numpy or ONNX Runtime.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_opt.api import Result, optimize
     from onnx_opt.errors import (
+        LimitError,
         MissingRuntimeError,
         ModelError,
         OnnxOptError,
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from onnx_opt.ir.save import save
     from onnx_opt.passes import Pass, PassContext, Size, option
     from onnx_opt.pipeline import Pipeline, Repeat
+    from onnx_opt.report import Report, Stats
     from onnx_opt.rewrite import Rule, apply_rules, require
     from onnx_opt.rewrite.rule import rule
     from onnx_opt.target import Target
@@ -35,12 +41,13 @@ if TYPE_CHECKING:
 _HOME = {
     "onnx_opt.api": ("Result", "optimize"),
     "onnx_opt.errors": (
-        "MissingRuntimeError", "ModelError", "OnnxOptError", "PassError", "TargetError", "UsageError",
+        "LimitError", "MissingRuntimeError", "ModelError", "OnnxOptError", "PassError", "TargetError", "UsageError",
         "ValidationError",
     ),
     "onnx_opt.ir": ("Constant", "Function", "Graph", "Node", "Value", "Variable", "load", "save"),
     "onnx_opt.passes": ("Pass", "PassContext", "Size", "option"),
     "onnx_opt.pipeline": ("Pipeline", "Repeat"),
+    "onnx_opt.report": ("Report", "Stats"),
     "onnx_opt.rewrite": ("Rule", "apply_rules", "require", "rule"),
     "onnx_opt.target": ("Target",),
 }  # fmt: skip
@@ -50,6 +57,7 @@ __all__ = [
     "Constant",
     "Function",
     "Graph",
+    "LimitError",
     "MissingRuntimeError",
     "ModelError",
     "Node",
@@ -59,9 +67,11 @@ __all__ = [
     "PassError",
     "Pipeline",
     "Repeat",
+    "Report",
     "Result",
     "Rule",
     "Size",
+    "Stats",
     "Target",
     "TargetError",
     "UsageError",
@@ -76,6 +86,9 @@ __all__ = [
     "rule",
     "save",
 ]  # fmt: skip
+
+# Silent unless the program that imports this says otherwise.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

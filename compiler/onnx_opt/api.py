@@ -7,6 +7,7 @@ result.save("model.opt.onnx")
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from onnx_opt import ir
+from onnx_opt import ir, notebook
 from onnx_opt.compilation import Build, Compilation, Input
 from onnx_opt.diagnostics import explain, explain_operator, is_operator, original_node
 from onnx_opt.files import ScratchFolder, atomic_file, put_in_place
-from onnx_opt.instrument import Announce, Instrument, Timing
+from onnx_opt.instrument import Announce, Instrument, Log, Timing
 from onnx_opt.interface import Dims, Shapes
 from onnx_opt.ir import Graph
 from onnx_opt.ir.external import ExternalFile
@@ -32,17 +33,20 @@ from onnx_opt.target import Target, find_target
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from rich.console import RenderableType
 
     from onnx_opt.proof import Evidence, Proof, Search
     from onnx_opt.validate import Source
 
 Tell = Callable[[str, int, int], object]
 
+_log = logging.getLogger(__name__)
 
-@dataclass
+
+@dataclass(repr=False)
 class Result:
     """An optimized model: `model` is its graph, `report` says what was done and what is known of it, `journal` holds
-    every rewrite."""
+    every rewrite. A notebook shows it as a table."""
 
     model: Graph
     report: Report
@@ -53,6 +57,29 @@ class Result:
     _scratch: Any = field(default=None, repr=False)
     search: Search | None = field(default=None, repr=False)
     """What judged it, where validation was asked for: it judges what is made of it as well."""
+    _original: Callable[[], Graph] | None = field(default=None, repr=False)
+    """Loads the original with the sizes that were asked for."""
+
+    def __repr__(self) -> str:
+        return notebook.one_line(self.report)
+
+    def __rich__(self) -> RenderableType:
+        return notebook.as_rich(self.report)
+
+    def _repr_html_(self) -> str:
+        return notebook.as_html(self.report)
+
+    def original(self) -> Graph:
+        """The model as it was given, with the sizes that were asked for, loaded anew."""
+        return self._original() if self._original is not None else self.source.load()
+
+    def save_report(self, path: str | Path, command: str = "", output: str | Path | None = None) -> None:
+        """Write what was done as one HTML file that works offline. `command` is what to repeat it with; `output` the
+        file that the model was saved to."""
+        from onnx_opt.html import collect, write
+
+        with ir.gc_paused():
+            write(collect(self, command, output), path)
 
     def save(self, path: str | Path) -> None:
         """Write the model with its external data: files appear whole or not at all."""
@@ -183,6 +210,14 @@ def optimize(
     return result
 
 
+def _tell_log(name: str, report: Report) -> None:
+    """Write the outcome to the log, and what is wrong with it as warnings."""
+    for problem in (*(f"undone, because it is wrong: {fault}" for fault in report.faults), *report.warnings):
+        _log.warning("%s: %s", name, problem)
+    before, after = report.before, report.after
+    _log.info("%s: %s, %d nodes became %d", name, report.status, before.nodes, after.nodes)
+
+
 class _Job:
     """The steps of one optimization, timed."""
 
@@ -201,7 +236,7 @@ class _Job:
         with self._timed("load"):
             graph = compilation.original()
             self.before = measure(graph)
-        watching = [self.timing, Announce(self.tell), *instruments]
+        watching = [self.timing, Announce(self.tell), Log(), *instruments]
         with self._timed("passes"):
             build = compilation.optimize(graph, Journal(), watching)
         compilation.target.check(build.graph, compilation.source.name)
@@ -259,7 +294,11 @@ class _Job:
             if self.compilation.pipeline.finite_only:
                 report.notes.append("the same for finite values; of infinities and NaN more NaN may come than before")
         source = self.compilation.source
-        return Result(build.graph, report, build.journal, source, proof.source if proof else None, self.scratch)
+        _tell_log(source.name or "model", report)
+        proven = proof.source if proof else None
+        return Result(
+            build.graph, report, build.journal, source, proven, self.scratch, _original=self.compilation.original
+        )
 
     def _file_bytes(self, after: Stats, proof: Proof | None) -> int:
         """Bytes of the result's file; without proof it is not written yet, and the weights tell about how many."""

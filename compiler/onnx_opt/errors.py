@@ -5,6 +5,17 @@ from __future__ import annotations
 from os import PathLike, fspath
 from typing import ClassVar
 
+__all__ = [
+    "LimitError",
+    "MissingRuntimeError",
+    "ModelError",
+    "OnnxOptError",
+    "PassError",
+    "TargetError",
+    "UsageError",
+    "ValidationError",
+]
+
 LONGEST_LINE = 1000
 """Characters of a message: names in a model may be of any length."""
 

@@ -5,6 +5,7 @@ They see every run of every pass and change nothing; passes know nothing of them
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from onnx_opt.ir import Graph
     from onnx_opt.pipeline import Pipeline
 
+__all__ = ["Announce", "Instrument", "Log", "PassRun", "PrintAfter", "PrintAfterChange", "Timing"]
+
 Write = Callable[[str], object]
+
+_log = logging.getLogger(__name__)
 
 
 class Instrument:
@@ -108,6 +113,16 @@ class Announce(Instrument):
     def before(self, pass_: Pass, graph: Graph, context: PassContext) -> None:
         self.tell(pass_.name, 0, 0)
         context.report_progress = partial(self.tell, pass_.name)
+
+
+class Log(Instrument):
+    """Writes a line on each run to the logger of this module: at level INFO where it changed something, else DEBUG."""
+
+    def after(
+        self, pass_: Pass, graph: Graph, context: PassContext, seconds: float, rewrites: int, changed: bool
+    ) -> None:
+        level = logging.INFO if changed else logging.DEBUG
+        _log.log(level, "%s: %d rewrites in %.3f s, %d nodes", pass_.name, rewrites, seconds, len(graph))
 
 
 def check_pass_names(names: Collection[str], pipeline: Pipeline) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_opt.instrument import PassRun
-    from onnx_opt.ir import Graph, Node
+    from onnx_opt.ir import Graph, Node, Value
     from onnx_opt.journal import Rewrite, Table
     from onnx_opt.validate import Verdict
 
@@ -80,12 +80,23 @@ def measure(graph: Graph) -> Stats:
 
 def estimate_flops(node: Node) -> tuple[int, bool]:
     """Floating-point operations of one run of `node`, and whether symbolic dims were taken as 1. 0 where unknown."""
-    dims = [v.dims for v in (*node.inputs[:2], node.outputs[0])]
+    dims = [v.dims for v in _concerned(node)]
     if any(d is None for d in dims):
         return 0, False
     sizes = [[_at_one(d) for d in shape or ()] for shape in dims]
     guessed = any(not isinstance(d, int) for shape in dims for d in shape or ())
     return 2 * FLOPS[node.op](node, *sizes), guessed
+
+
+def flops_at(node: Node, sizes_of: Callable[[Value], list[int] | None]) -> int:
+    """The same where `sizes_of` gives each value's dims as numbers."""
+    sizes = [sizes_of(value) for value in _concerned(node)] if node.op in FLOPS else [None]
+    return 0 if None in sizes else 2 * FLOPS[node.op](node, *sizes)
+
+
+def _concerned(node: Node) -> list[Value]:
+    """The values whose sizes say what a product costs."""
+    return [*node.inputs[:2], node.outputs[0]]
 
 
 @lru_cache(maxsize=4096)

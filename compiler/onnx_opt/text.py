@@ -58,7 +58,7 @@ def _node_text(node: Node) -> str:
     attrs = ", ".join(f"{name}={_attribute(value)}" for name, value in node.attrs.items() if name not in bodies)
     operands = ", ".join(map(_operand, node.inputs))
     operator = f"{node.domain}.{node.op}" if node.domain else node.op
-    types = ", ".join(_type(value) for value in node.outputs if value.name)
+    types = ", ".join(spell_value(value) for value in node.outputs if value.name)
     return f"{results} = {operator}{f' <{attrs}>' if attrs else ''}({operands})  // {types}"
 
 
@@ -80,10 +80,11 @@ def _count(dims: tuple[int, ...]) -> int:
 
 
 def _typed(value: Value) -> str:
-    return f"{_type(value)} {value.name}"
+    return f"{spell_value(value)} {value.name}"
 
 
-def _type(value: Value) -> str:
+def spell_value(value: Value) -> str:
+    """The proven type of a value: float[batch,3,224,224]."""
     kind = value.elem_type
     name = TensorProto.DataType.Name(kind).lower() if kind else "?"
     dims = value.dims

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
+import onnx
 import pytest
+
+from onnx_text import parse
 
 from .conftest import NEGATIONS, run, write
 
@@ -43,6 +48,37 @@ def test_inspect_as_data(everything: Path) -> None:
     assert (found["parameters"], found["weight_bytes"]) == (4, 16)
     assert found["bytes"] == everything.stat().st_size
     assert found["opsets"] == {"ai.onnx": 17, "custom": 1, "local": 1}
+
+
+def test_inspect_tells_what_a_run_costs(tmp_path: Path) -> None:
+    text = "g (float[n,3] x, float[3,5] w) => (float[n,5] y) {a = MatMul(x, w)\n b = Relu(a)\n y = MatMul(b, v)}"
+    model = parse(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((5, 5), np.float32), "v"))
+    onnx.save(model, tmp_path / "m.onnx")
+    found = json.loads(run("inspect", tmp_path / "m.onnx", "--dim", "n=2", "--nodes", "1", "--json").out)
+    assert found["total"] == {"flops": 2 * 2 * 5 * (3 + 5), "bytes": 4 * (6 + 15 + 10 + 10 + 10 + 10 + 25 + 10)}
+    assert found["costs"]["MatMul"]["flops_share"] == 1.0
+    assert found["costs"]["MatMul"]["intensity"] == round(160 / (4 * 76), 3)
+    assert [(node["name"], node["flops"], node["results"]) for node in found["node_costs"]] == [
+        ("y", 100, ["float[2,5]"])
+    ]
+    # held: x and w all the time, with two of a, b and y
+    assert (found["peak_activation_bytes"], found["peak_node"]) == (4 * (6 + 15 + 20), "b")
+    assert found["assumed"] == {}
+    read = run("inspect", tmp_path / "m.onnx", "--nodes").out
+    assert "at n = 1 (assumed; --dim says otherwise)" in read
+    assert "float[n,5]  y" in read, "shapes with their symbols"
+
+
+def test_inspect_draws_memory_over_one_run(tmp_path: Path) -> None:
+    write(tmp_path / "m&<.onnx", "g (float[4] x) => (float[4] y) {a = Exp(x)\n y = Add(a, x)}")
+    assert run("inspect", tmp_path / "m&<.onnx", "--plot", tmp_path / "memory.svg").code == 0
+    drawn = ElementTree.parse(tmp_path / "memory.svg").getroot()
+    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert "Activation memory of m&<.onnx" in texts
+    assert "peak 48 B at node 2 of 2: y" in texts
+    run("inspect", tmp_path / "m&<.onnx", "--plot", tmp_path / "no" / "memory.svg").fails(2, "no folder")
+    run("inspect", tmp_path / "m&<.onnx", "--nodes", "few").fails(2, "--nodes few")
 
 
 def test_inspect_for_reading(everything: Path) -> None:

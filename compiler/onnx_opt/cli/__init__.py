@@ -5,6 +5,8 @@
     onnx-opt diff A B                   how two models differ, in structure and in numbers
     onnx-opt check MODEL                what a target rejects of a model
     onnx-opt passes                     the installed passes
+    onnx-opt view MODEL [OTHER]         models in the browser
+    onnx-opt completion SHELL           flags and commands completed by bash, zsh or fish
     onnx-opt verify-rules [NAME...]     rewrite rules on random models
 
 Exit codes: 0 done and proven (or said to be unproven), 1 failed, 2 bad usage or input, 3 rejected by the target,
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         with _stopped_by_signals():
-            result = command.main(given, prog_name="onnx-opt", standalone_mode=False)
+            result = command.main(given, prog_name="onnx-opt", standalone_mode=False, obj=given)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code

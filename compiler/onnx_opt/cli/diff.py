@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_opt.cli import complain, params
+from onnx_opt.cli.group import examples
 from onnx_opt.errors import printable
 
 if TYPE_CHECKING:
     from onnx_opt.difference import Difference, Names
 
 SHOWN_NAMES = 12
+EXAMPLES = """
+onnx-opt diff model.onnx model.opt.onnx
+onnx-opt diff model.onnx half.onnx --tolerance 1e-2 --data inputs.npz
+"""
 
 
 def build() -> click.Command:
@@ -34,7 +39,7 @@ def build() -> click.Command:
         click.Option(["--traceback"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),
     ]
     text = "Show how two models differ, in structure and in numbers. Exit code 1: interface or results differ."
-    return click.Command("diff", params=options, callback=run, help=text)
+    return click.Command("diff", params=options, callback=run, help=text, epilog=examples(EXAMPLES))
 
 
 def run(a: str, b: str, no_numbers: bool, as_json: bool, **given: Any) -> int:

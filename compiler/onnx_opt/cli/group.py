@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 DEFAULT = "optimize"
 COMMANDS = {
@@ -16,8 +20,27 @@ COMMANDS = {
     "run": "Run a model and show its outputs.",
     "bench": "Measure how long a model takes, or two.",
     "passes": "List the installed passes.",
+    "view": "Look at models in the browser.",
     "verify-rules": "Try rewrite rules on random models.",
+    "completion": "Print the completion of a shell.",
 }
+
+TASKS = {
+    "Commands to look at models": ("inspect", "diff", "view"),
+    "Commands to run models": ("run", "bench"),
+    "Commands for build systems": ("build", "batch", "cache", "integration"),
+}
+"""Headings of the help; what is under none of them is under "Other commands"."""
+OTHERS = "Other commands"
+
+
+def by_task(left_out: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The commands under their headings, but for one."""
+    heading = {name: title for title, names in TASKS.items() for name in names}
+    for title in (*TASKS, OTHERS):
+        named = [(n, text) for n, text in COMMANDS.items() if heading.get(n, OTHERS) == title and n != left_out]
+        if named:
+            yield title, named
 
 
 class Commands(click.Group):
@@ -32,10 +55,27 @@ class Commands(click.Group):
         build: Callable[[], click.Command] = import_module(f"onnx_opt.cli.{cmd_name.replace('-', '_')}").build
         return build()
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The first word: a command, or what `optimize` takes."""
+        default = self.get_command(ctx, DEFAULT)
+        assert default is not None
+        inner = click.Context(default, ctx, DEFAULT, resilient_parsing=True)
+        own = default.shell_complete(inner, incomplete)
+        if not incomplete.startswith("-"):
+            own += default.params[0].shell_complete(inner, incomplete)
+        return [*super().shell_complete(ctx, incomplete), *own]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
         if not args:
             args = ["--help"]
         return super().parse_args(ctx, args if args[0] in COMMANDS else [DEFAULT, *args])
+
+
+def examples(text: str) -> str:
+    """Lines of commands for the end of a help text, kept as they stand."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in text.strip().splitlines())
 
 
 def version() -> str:

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_opt.errors import printable
+from onnx_opt.cli import costs
+from onnx_opt.cli.group import examples
+from onnx_opt.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from onnx_opt.ir import Graph
     from onnx_opt.ir.values import Value
 
 LARGEST_WEIGHTS = 5
+HELP = """Show what a model holds, and what one run of it costs.
+
+FLOPs are those of Conv, Gemm, MatMul and their like, bytes the operands that are read and the results that are written.
+FLOPs per byte say what limits an operator: below the ratio of a device's speeds it is memory."""
+EXAMPLES = """
+onnx-opt inspect model.onnx --dim batch=8 --nodes 10     the ten costliest nodes at a batch of 8
+onnx-opt inspect model.onnx --plot memory.svg            what is held in memory while each node runs
+onnx-opt inspect model.onnx --target tensorrt            does each layer suit the target's matrix units?
+onnx-opt inspect model.onnx --text                       every node with proven types and shapes
+"""
 
 
 def build() -> click.Command:
@@ -23,19 +36,38 @@ def build() -> click.Command:
         click.Option(
             ["--target"], metavar="NAME", help="List each Conv and product: does it suit the target's matrix units?"
         ),
+        click.Option(
+            ["--nodes"], is_flag=False, flag_value="20", metavar="[N|all]", help="List the nodes that cost most."
+        ),
+        click.Option(["--plot"], type=click.Path(), metavar="FILE", help="Draw memory over one run as SVG."),
+        click.Option(["--dim", "dims"], multiple=True, metavar="NAME=N[:M]", help="Take a symbolic dim to be N."),
         click.Option(["--json", "as_json"], is_flag=True, help="Write JSON."),
         click.Option(["--text"], is_flag=True, help="Print the whole graph as text."),
         click.Option(["--traceback"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),
     ]
-    return click.Command("inspect", params=params, callback=run, help="Show what a model holds.")
+    return click.Command("inspect", params=params, callback=run, help=HELP, epilog=examples(EXAMPLES))
 
 
-def run(model: str, target: str | None, as_json: bool, text: bool) -> None:
+def run(
+    model: str,
+    target: str | None,
+    nodes: str | None,
+    plot: str | None,
+    dims: tuple[str, ...],
+    as_json: bool,
+    text: bool,
+) -> None:
     from onnx_opt.checks import check_model
+    from onnx_opt.cli.params import check_place, read_dims
+    from onnx_opt.interface import restrict
     from onnx_opt.ir import gc_paused, load
 
+    most = _read_nodes(nodes)
+    if plot is not None:
+        check_place(Path(plot))
     with gc_paused():
         graph = load(model)
+        restrict(graph, read_dims(dims), {})
         if text:
             from onnx_opt.text import format_graph
 
@@ -43,8 +75,11 @@ def run(model: str, target: str | None, as_json: bool, text: bool) -> None:
             return
         check_model(graph.model)
         found = describe(graph)
+        found |= costs.describe(graph, most)
         if target is not None:
             found["layers"] = describe_layers(graph, target)
+        if plot is not None:
+            costs.write_plot(graph, Path(model).name, Path(plot))
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(printable, lines(model, found))))
 
 
@@ -92,6 +127,15 @@ def describe_layers(graph: Graph, target: str) -> list[dict[str, Any]]:
     return found
 
 
+def _read_nodes(text: str | None) -> int | None:
+    """How many nodes to list: 0 for none, None for all."""
+    if text is None or text == "all":
+        return None if text else 0
+    if not text.isdecimal():
+        raise UsageError(f"--nodes {text}: no number of nodes", remedy="write --nodes 20 or --nodes all")
+    return int(text)
+
+
 def _describe_value(value: Value) -> dict[str, Any]:
     return {"name": value.name, "type": spell_type(value.declared)}
 
@@ -124,17 +168,14 @@ def lines(path: str, found: dict[str, Any]) -> Iterable[str]:
     yield f"  dynamic    {', '.join(found['dynamic_dims']) or 'nothing'}"
     inner = f"those in {found['subgraphs']} subgraphs and {len(found['functions'])} functions included"
     yield f"  nodes      {found['nodes']}, {inner}"
-    ops = sorted(found["ops"].items(), key=lambda item: (-item[1], item[0]))
-    for name, count in ops:
-        yield f"    {count:6} {name}"
+    yield from costs.lines_by_operator(found)
     if found["custom_operators"]:
         yield f"  custom     {', '.join(found['custom_operators'])}"
     sizes = f"{human_bytes(found['weight_bytes'])} of {human_bytes(found['bytes'])}"
     yield f"  weights    {human_count(found['parameters'])} parameters in {found['initializers']} initializers, {sizes}"
     for weight in found["largest_weights"]:
         yield f"    {human_bytes(weight['bytes']):>10} {weight['name']} {weight['shape']}"
-    at = " with every symbolic dim at 1" if found["symbolic"] else ""
-    yield f"  FLOPs      {human_count(found['flops'])}{at}"
+    yield from costs.lines(found)
     yield from _layer_lines(found.get("layers"))
 
 

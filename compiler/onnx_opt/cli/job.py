@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -147,6 +148,9 @@ class Job:
 
             with atomic_file(Path(self.given["report_json"])) as file:
                 file.write((json.dumps(report, indent=2) + "\n").encode())
+        if self.given["report"]:
+            command = shlex.join(["onnx-opt", *click.get_current_context().find_root().obj])
+            result.save_report(self.given["report"], command, self.output)
         if self.given["as_json"]:
             click.echo(json.dumps(report, indent=2))
         elif not self.given["quiet"] and self.output is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from onnx_opt.cli import complain, emission, flags, params
-from onnx_opt.cli.group import COMMANDS, version
+from onnx_opt.cli.group import DEFAULT, by_task, version
 from onnx_opt.errors import UsageError
 from onnx_opt.liberties import LIBERTIES, read_liberties
 from onnx_opt.limits import memory_limit, time_limit
@@ -24,6 +24,14 @@ HELP = """Optimize an ONNX model and prove that it still computes the same.
 
 The passes of a preset run in a fixed order; a pass asked for by name joins in its proper place. With -O0 the passes
 run exactly as given. Whatever cannot be proven is undone and reported."""
+
+EXAMPLES = (
+    ("onnx-opt model.onnx -o small.onnx", "proven to compute the same"),
+    ("onnx-opt model.onnx --fp16 --pad-channels 8", "half precision, measured; channels padded"),
+    ("onnx-opt model.onnx --dim batch=1 -O3", "for one size, with more time"),
+    ("onnx-opt model.onnx --report out.html", "what was done, for the browser"),
+    ("onnx-opt model.onnx --explain Transpose", "why each that is left is there"),
+)
 
 
 class Flag(click.Option):
@@ -48,6 +56,8 @@ class OptimizeCommand(click.Command):
         formatter.write_usage("onnx-opt", "MODEL [-o OUT] [FLAGS]")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            formatter.write_dl(EXAMPLES, col_max=48)
         sections: dict[str, list[tuple[str, str]]] = {name: [] for name in SECTIONS}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
@@ -57,8 +67,9 @@ class OptimizeCommand(click.Command):
             if records:
                 with formatter.section(name):
                     formatter.write_dl(records)
-        with formatter.section("Other commands"):
-            formatter.write_dl([(name, text) for name, text in COMMANDS.items() if name != self.name])
+        for title, commands in by_task(left_out=DEFAULT):
+            with formatter.section(title):
+                formatter.write_dl(commands)
 
 
 def build() -> click.Command:
@@ -124,6 +135,7 @@ def _output_flags() -> list[Flag]:
         flag(["--metadata"], is_flag=True, help="Write where each node comes from into the model."),
         flag(["--json", "as_json"], is_flag=True, help="Write the report as JSON to stdout."),
         flag(["--report-json"], type=path, metavar="FILE", help="Write the report as JSON to a file."),
+        flag(["--report"], type=path, metavar="FILE", help="Write the report as one HTML file, with drawings."),
         flag(["--quiet", "-q"], is_flag=True, help="Write warnings and errors only."),
         flag(["--time-passes"], is_flag=True, help="Show the time that each pass took."),
         flag(["--explain"], multiple=True, metavar="NODE|OPERATOR", help="Tell what happened to it, and why no more."),
@@ -149,6 +161,9 @@ def run(model: str, **given: Any) -> int:
     _warn_of_problems(ctx)
     pipeline = pipeline_for(ctx, given)
     output = output_for(model, given)
+    for report in (given["report"], given["report_json"]):
+        if report is not None:
+            params.check_place(Path(report))
     from onnx_opt.cli.job import Job
 
     most_memory = params.read_size("--max-memory", given["max_memory"])
@@ -175,10 +190,7 @@ def output_for(model: str, given: dict[str, Any]) -> Path | None:
     if given["output"] is None:
         return None if given["explain"] else Path(model).with_suffix(".opt.onnx")
     output = Path(given["output"])
-    if output.is_dir():
-        raise UsageError("it is a folder", path=output, remedy="give the name of a file")
-    if not output.parent.is_dir():
-        raise UsageError(f"there is no folder '{output.parent}'", path=output, remedy="make it first")
+    params.check_place(output)
     return output
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from onnx_opt.errors import UsageError
 from onnx_opt.options import Size
@@ -67,6 +68,14 @@ def read_size(flag: str, text: str | None) -> int | None:
         return Size(text)
     except ValueError as error:
         raise UsageError(f"{flag} {text}: {error}") from error
+
+
+def check_place(path: Path) -> None:
+    """Raise UsageError where no file can be at `path`."""
+    if path.is_dir():
+        raise UsageError("it is a folder", path=path, remedy="give the name of a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder '{path.parent}'", path=path, remedy="make it first")
 
 
 def _number(text: str, whole: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt.errors import printable
+from onnx_opt.notebook import verdict
 from onnx_opt.report import changed_ops, human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def print_report(report: Report, with_times: bool) -> None:
         console.print(_emitted(report.emitted))
     if with_times:
         console.print(_times(report))
-    console.print(printable(_verdict(report)), markup=False)
+    console.print(verdict(report), markup=False)
     for note in report.notes:
         console.print(printable(f"note: {note}"), markup=False)
 
@@ -173,8 +174,3 @@ def _times(report: Report) -> Table:
     for phase, seconds in report.seconds.items():
         table.add_row(f"({phase})", f"{seconds:.3f}", "", "")
     return table
-
-
-def _verdict(report: Report) -> str:
-    reason = report.proof.get("reason")
-    return f"{report.status}: {reason}" if reason else f"{report.status}: validation was not asked for"

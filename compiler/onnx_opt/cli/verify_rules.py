@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnx_opt.cli import complain
+from onnx_opt.cli.group import examples
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from onnx_opt.harness.campaign import Campaign, Outcome
 
+EXAMPLES = """
+onnx-opt verify-rules merge-transposes
+onnx-opt verify-rules --rules-file my_rules.py --reproducer wrong
+"""
 HELP = """Try rewrite rules on random models that contain their pattern, and on near misses that they must leave alone.
 
 Before and after are compared in ONNX Runtime without its own optimizations: static and dynamic sizes, all types that
@@ -42,7 +47,7 @@ def build() -> click.Command:
         click.Option(["--json", "as_json"], is_flag=True, help="Write JSON."),
         click.Option(["--traceback"], is_flag=True, expose_value=False, help="Show where in the code an error arose."),
     ]
-    return click.Command("verify-rules", params=params, callback=run, help=HELP)
+    return click.Command("verify-rules", params=params, callback=run, help=HELP, epilog=examples(EXAMPLES))
 
 
 def run(

@@ -24,7 +24,7 @@ class AttributeRef(GsNode.AttributeRef):
     """Stands for an attribute of the enclosing local function: its value differs from call to call."""
 
 
-class Attributes(dict):
+class Attributes(dict[str, Any]):
     """name -> value. `changed` holds the names whose source bytes no longer apply."""
 
     __slots__ = ("changed", "node")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, SupportsIndex
 
 
-class ObservedList(list):
+class ObservedList(list[Any]):
     """A list whose mutators hand the wished-for contents to the owner instead of changing the list themselves."""
 
     __slots__ = ("owner",)

@@ -424,5 +424,5 @@ class _GraphLoader:
 def _check_text(*names: str) -> None:
     """Refuse names that are not UTF-8, which protobuf gives as bytes."""
     for name in names:
-        if type(name) is bytes:
+        if isinstance(name, bytes):
             wire.decode(name)

@@ -260,7 +260,7 @@ class Node(Identity, gs.Node):
     __str__ = __repr__
 
 
-class _Subgraphs(list):
+class _Subgraphs(list[Any]):
     """A node's subgraphs."""
 
     def __init__(self, node: Node):

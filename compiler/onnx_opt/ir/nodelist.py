@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from onnx_opt.ir.node import Node
 
 
-class NodeList(MutableSequence):
+class NodeList(MutableSequence[Any]):
     """A view: changes to it are edits of the graph. Iterating and appending are O(1) a node, indexing O(n)."""
 
     def __init__(self, graph: Graph):

@@ -368,7 +368,7 @@ def declare_type(dtype: Any, shape: Sequence[Any] | None) -> types.TensorType:
     return types.declare(dtype if isinstance(dtype, int) else tensors.element_type(np.dtype(dtype)), shape)
 
 
-class _Producers(list):
+class _Producers(list[Any]):
     """GraphSurgeon's `tensor.inputs`: the node that produces the value, if any."""
 
     def __init__(self, value: Value):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +22,24 @@ LARGEST_ASSUMED = 1 << 16
 
 
 class Weights:
-    """Bytes of the values of one graph's model."""
+    """Bytes of the values of one graph's model. `given` are sizes by the printed names of symbols; those that it does
+    not name are assumed."""
 
-    def __init__(self, inputs: Sequence[Value]):
+    def __init__(self, inputs: Sequence[Value], given: Mapping[str, int] | None = None):
         self._inputs = inputs
+        self._given = given or {}
         self._sizes: dict[Any, int] = {}
 
     def bytes_of(self, value: Value) -> int:
         """About how many bytes a value of known rank has; at least 1."""
         bits = types.element_bits(value.elem_type) if value.elem_type else 32
-        count = 1
-        for dim in value.dims or ():
-            count *= dim if isinstance(dim, int) else self._size(value, dim)
-        return max(count * bits // 8, 1)
+        return max(math.prod(self.sizes_of(value) or ()) * bits // 8, 1)
+
+    def sizes_of(self, value: Value) -> list[int] | None:
+        """The dims of a value with a size for every symbol; None where the rank is unknown."""
+        if value.dims is None:
+            return None
+        return [dim if isinstance(dim, int) else self._size(value, dim) for dim in value.dims]
 
     def transposed_by(self, node: Node) -> int:
         """About how many bytes a node moves: none where it is no Transpose, or where only dims of size 1 move."""
@@ -57,6 +63,8 @@ class Weights:
         return size
 
     def _assumed(self, value: Value, symbol: Any) -> int:
+        if (size := self._given.get(str(symbol))) is not None:
+            return size
         if symbol not in self.assumed:
             assert value.graph is not None
             _, high = value.graph.model.facts.bounds(symbol)

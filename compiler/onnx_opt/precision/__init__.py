@@ -16,8 +16,9 @@ graph that the checker takes; what it leaves alone has a reason in `Lowering.kep
 
 from __future__ import annotations
 
-from onnx_opt.precision.lowering import Lowering, Rounding, lower, static_reasons
+from onnx_opt.precision.lowering import Lowering, lower, static_reasons
 from onnx_opt.precision.measured import Measured, measure
+from onnx_opt.precision.rounding import Rounding
 from onnx_opt.precision.search import Choice, choose
 
 __all__ = ["Choice", "Lowering", "Measured", "Rounding", "choose", "lower", "measure", "static_reasons"]

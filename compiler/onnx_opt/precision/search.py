@@ -61,6 +61,8 @@ class Findings:
     """Why the whole model stays in FP32."""
     unmeasured: str = ""
     """Why nothing could be measured."""
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    """Each node that was measured by itself: its name, operator, loss, and why it stays in FP32 ("": it does not)."""
 
     @property
     def total(self) -> int:
@@ -147,6 +149,7 @@ class _Search:
         self.findings = Findings(form.name, metric.name, metric.tolerance, count, self.meter.limit)
         self.findings.executions = self.meter.executions
         self.tried: list[dict[Node, str]] = []
+        self.losses: Mapping[Node, float] = {}
 
     def run(self, keep: dict[Node, str]) -> Choice:
         if self.measured.problem:
@@ -178,6 +181,7 @@ class _Search:
         kept = self.findings.by_range + self.findings.by_loss
         is_refuted = self.measured.learned > 0 and kept == self.measured.kept
         self.measured.kept = kept
+        self.findings.layers = self._layers(keep)
         chosen = self._search(bench, keep, ranked, is_refuted)
         if chosen is None:
             chosen = self._within_tolerance(bench.outcomes)
@@ -185,6 +189,7 @@ class _Search:
             return self._refuse(bench.outcomes)
         self.findings.by_search = len(chosen) - len(keep)
         self.findings.error = max((o.error for o in bench.outcomes if o.kept == len(chosen)), default=None)
+        self.findings.layers = self._layers(chosen)
         return Choice(chosen, self.findings)
 
     def _refuse(self, outcomes: Sequence[Outcome]) -> Choice:
@@ -208,9 +213,17 @@ class _Search:
         with self.meter.session(source, "sensitivity") as session:
             losses = sensitivity.losses(listed, session.run(sample.feed)[-1])
         broken = f"its result becomes Inf or NaN in {self.form.name}"
+        self.losses = losses
         self.findings.by_loss = self._add(keep, {node: broken for node, loss in losses.items() if math.isinf(loss)})
         rest = [node for node in losses if node not in keep and node not in self.static]
         return sorted(rest, key=lambda node: -losses[node])  # stable: equal ones in the order of the graph
+
+    def _layers(self, kept: Mapping[Node, str]) -> list[dict[str, Any]]:
+        """What is known of each node that was measured by itself, in the order of the graph."""
+        return [
+            {"node": node.label(), "op": node.op, "loss": finite(float(f"{loss:.3g}")), "kept": kept.get(node, "")}
+            for node, loss in self.losses.items()
+        ]
 
     def _add(self, keep: dict[Node, str], reasons: Mapping[Node, str]) -> int:
         new = {node: reason for node, reason in reasons.items() if node not in keep and node not in self.static}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 _BLOCK = 1 << 20  # elements looked at together, which bounds the memory that a comparison takes
+DECADES = range(-6, 2)
+"""Powers of ten that part the errors of a distribution, as multiples of the tolerance."""
 
 
 @dataclass
 class Figures:
     """The difference of one output. `mismatches` counts the elements that are not equal (NaN equals NaN), of which
-    `beyond` exceed the tolerance; `worst` is the largest error as a multiple of its tolerance."""
+    `beyond` exceed the tolerance; `worst` is the largest error as a multiple of its tolerance. `distribution` counts
+    the floating-point ones among them by that multiple: up to 1e-6, up to 1e-5, ..., up to 10, and beyond."""
 
     elements: int = 0
     mismatches: int = 0
@@ -24,6 +27,7 @@ class Figures:
     max_ulp: int = 0
     worst: float = 0.0
     bit_equal: bool = True
+    distribution: list[int] = field(default_factory=lambda: [0] * (len(DECADES) + 1))
 
     def merge(self, other: Figures) -> None:
         """Keeps the worse of both."""
@@ -35,6 +39,7 @@ class Figures:
         self.max_ulp = max(self.max_ulp, other.max_ulp)
         self.worst = max(self.worst, other.worst)
         self.bit_equal = self.bit_equal and other.bit_equal
+        self.distribution = [a + b for a, b in zip(self.distribution, other.distribution, strict=True)]
 
     def to_json(self) -> dict[str, Any]:
         return {key: finite(value) for key, value in asdict(self).items()}
@@ -129,6 +134,9 @@ def _measure_block(
         relative = np.where(comparable, error / np.abs(r), np.inf)
     figures.beyond += int((ratio > 1).sum())
     figures.worst = max(figures.worst, float(ratio.max()))
+    bins = np.searchsorted([10.0**power for power in DECADES], ratio)
+    counts = np.bincount(bins, minlength=len(figures.distribution)).tolist()
+    figures.distribution = [a + b for a, b in zip(figures.distribution, counts, strict=True)]
     figures.max_abs = max(figures.max_abs, float(error.max()))
     figures.max_rel = max(figures.max_rel, float(relative.max()))
     if comparable.any():
