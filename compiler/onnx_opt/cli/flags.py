@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,3 +175,24 @@ def _create(pass_: type[Pass], settings: Mapping[str, Any]) -> Pass:
         return pass_(**settings)
     except (TypeError, ValueError) as error:
         raise UsageError(f"--{pass_.name}: {error}") from error
+
+
+def words_of(
+    order: Sequence[click.Parameter], values: Mapping[str, Any], wanted: Callable[[click.Parameter], bool]
+) -> list[str]:
+    """The given options again as words of a command line: those of `order`, in which `values` have been read."""
+    words: list[str] = []
+    for param in dict.fromkeys(order):
+        if not isinstance(param, click.Option) or not param.expose_value or not wanted(param):
+            continue
+        value = values[param.name or ""]
+        name = param.opts[-1]
+        if isinstance(value, bool):
+            off = param.secondary_opts[:1] or (
+                [name] if isinstance(param, PassFlag) and param.flag_value is False else []
+            )
+            words += [name] if value else off
+            continue
+        for each in value if isinstance(value, tuple) else (value,):
+            words.append(name if each == NO_VALUE else f"{name}={each}" if name.startswith("--") else f"{name}{each}")
+    return words

@@ -125,10 +125,26 @@ def _proof_flags() -> list[Flag]:
     ]
 
 
+def build_flags() -> list[Flag]:
+    """The flags for build systems."""
+    flag, path = partial(Flag, "Output"), click.Path()
+    kept = "Take the result from the cache where it is there (onnx-opt cache), else keep it there.  [no]"
+    return [
+        flag(["--cache/--no-cache"], default=False, help=kept),
+        flag(
+            ["--depfile"], type=path, metavar="FILE", help="Write the files that the output depends on as Make rules."
+        ),
+        flag(
+            ["--check"], is_flag=True, help="Write nothing; exit with 1 where the output is not what would be written."
+        ),
+    ]
+
+
 def _output_flags() -> list[Flag]:
     flag, path = partial(Flag, "Output"), click.Path()
     return [
         flag(["-o", "--output"], type=path, metavar="OUT", help="The optimized model.  [MODEL.opt.onnx]"),
+        *build_flags(),
         flag(["--jobs", "-j"], type=click.IntRange(min=0), metavar="N", default=0, help="Threads.  [one a core]"),
         flag(["--timeout"], type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up after that."),
         flag(["--max-memory"], metavar="SIZE", help="Memory that each process may have, mapped files aside: 4GiB."),
@@ -164,11 +180,13 @@ def run(model: str, **given: Any) -> int:
     for report in (given["report"], given["report_json"]):
         if report is not None:
             params.check_place(Path(report))
+    from onnx_opt.cli import upkeep
     from onnx_opt.cli.job import Job
 
+    own = [param for param in ctx.command.params if isinstance(param, Flag)]
     most_memory = params.read_size("--max-memory", given["max_memory"])
     with memory_limit(most_memory), time_limit(given["timeout"]):
-        return Job(model, output, pipeline, given).run()
+        return upkeep.run(Job(model, output, pipeline, given), own)
 
 
 def pipeline_for(ctx: click.Context, given: dict[str, Any]) -> Pipeline:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # Operators whose count changed beyond these are summed up in one row.
 SHOWN_OPS = 16
-_WIDTH = 200
+WIDE = 200
+"""Columns of a table where no terminal says how many there are."""
 
 
 def print_report(report: Report, with_times: bool) -> None:
@@ -48,7 +49,20 @@ def wide_console() -> Console:
     from rich.console import Console
 
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+
+
+def print_batch(rows: list[list[str]]) -> None:
+    """What became of many models: name, status, nodes, bytes, seconds."""
+    from rich.text import Text
+
+    table = new_table("", "model", "status", "nodes", "bytes", "seconds")
+    for column in table.columns:
+        column.no_wrap = True
+    styles = {"failed": "red", "unproven": "yellow", "proven": "green"}
+    for name, status, *rest in rows:
+        table.add_row(Text(name), Text(status, style=styles.get(status, "")), *map(Text, map(printable, rest)))
+    wide_console().print(table)
 
 
 def new_table(title: str, *columns: str) -> Table:
