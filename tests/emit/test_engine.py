@@ -142,6 +142,16 @@ def test_a_node_that_is_known_to_crash_the_builder(tmp_path: Path) -> None:
 
 
 @needs_builder
+def test_the_node_that_the_builder_refuses_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A builder that refuses any network with a layer for Tan, and does not say which."""
+    install(tmp_path, "refusing_builder", REFUSING.format(module=modules.find_builder()), monkeypatch)
+    text = f"{HEAD} g (float[4] x) => (float[4] y) {{ [a] a = Relu(x) [bad] b = Tan(a) [c] c = Exp(b) [d] y = Neg(c) }}"
+    model = write(tmp_path / "tan.onnx", text)
+    refused = build(model, "-O0", "--no-validate")
+    expect_refused(model, refused, "node 'bad': the builder refuses: it gives no reason, at Tan", "--builder-level")
+
+
+@needs_builder
 def test_a_builder_that_takes_too_long(convolution: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(convolution.parent, "slow_builder", SLOW.format(module=modules.find_builder()), monkeypatch)
     refused = build(convolution, "--dim", "n=1", "--no-validate", "--timeout", "4")
@@ -227,6 +237,12 @@ class Builder(Builder):
     def build_serialized_network(self, network, config):
         os.abort()
 """
+REFUSING = CRASHING.replace(
+    "        os.abort()",
+    """        if any("bad" in network.get_layer(i).metadata for i in range(network.num_layers)):
+            return None
+        return super().build_serialized_network(network, config)""",
+)
 SLOW = CRASHING.replace("import os", "import os, time").replace("os.abort()", "time.sleep(60)")
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from onnx import ModelProto, ValueInfoProto
 
-from onnx_opt import types
 from onnx_opt.emit.rejection import Answer, Rejection, by_table, qualified
 from onnx_opt.emit.tensorrt import dtypes, remedies
 from onnx_opt.emit.tensorrt.messages import Fault, Parsed
@@ -133,13 +132,8 @@ class _Interview:
         graph.input.extend(value for value in inputs if value is not None)
         return bool(outputs) and None not in inputs
 
-    def _port(self, name: str) -> Any:
-        """The value as an input or output of the model; None where an engine can have no such one, or where its type
-        or its number of dims is not known."""
-        kind = self.graph.model.facts.type(self.types[name]) if name in self.types else None
-        if not isinstance(kind, TensorType) or kind.rank is None or kind.elem_type not in dtypes.NAMES:
-            return None
-        return ValueInfoProto(name=name, type=types.to_proto(kind))
+    def _port(self, name: str) -> ValueInfoProto | None:
+        return dtypes.port(self.graph, self.types[name]) if name in self.types else None
 
 
 def parse(module: str, model: str | bytes, folder: str | None) -> Parsed:

@@ -46,15 +46,17 @@ def parse(module: str, model: str | bytes, folder: str | None = None, trace: boo
     return _parse(trt, network, trt.OnnxParser(network, logger), module, model, folder, heard)
 
 
-def build(module: str, model: str, settings: Settings, output: str) -> Built | Parsed:
-    """Build an engine from the model at the path `model` into the file at the path `output`; what was parsed where
-    the parser refuses. Raises TargetError where the builder does."""
+def build(
+    module: str, model: str | bytes, settings: Settings, output: str, folder: str | None = None
+) -> Built | Parsed:
+    """Build an engine from a model, as `parse` takes it, into the file at the path `output`; what was parsed where the
+    parser refuses. Raises TargetError where the builder does."""
     trt, heard = import_builder(module), Heard()
     logger = make_logger(trt, heard)
     builder = trt.Builder(logger)
     network = _network(trt, builder)
     parser = trt.OnnxParser(network, logger)
-    parsed = _parse(trt, network, parser, module, model, None, heard)
+    parsed = _parse(trt, network, parser, module, model, folder, heard)
     if parsed.faults:
         return parsed
     _require_contents(parsed, settings.profiles)

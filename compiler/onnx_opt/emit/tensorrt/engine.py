@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnx import TensorProto
+
 from onnx_opt.emit import Tell
-from onnx_opt.emit.tensorrt import ask, profiles, remedies
+from onnx_opt.emit.tensorrt import ask, locate, profiles, remedies
 from onnx_opt.emit.tensorrt.messages import About, Built, Parsed, Profile, Settings
 from onnx_opt.emit.tensorrt.modules import require_builder
 from onnx_opt.errors import TargetError
@@ -23,11 +25,11 @@ from onnx_opt.worker import Crashed, Worker
 
 if TYPE_CHECKING:
     from onnx_opt.api import Result
-    from onnx_opt.ir import Graph
+    from onnx_opt.ir import Graph, Node
 
 BUILD = "onnx_opt.emit.tensorrt.builder:build"
 DESCRIBE = "onnx_opt.emit.tensorrt.builder:describe"
-LEVELS = range(6)
+HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,14 @@ class Engine:
             phase[0] = name[:1].lower() + name[1:]
             tell(f"engine: {phase[0]}", done, total)
 
-        worker = Worker()
+        worker, module = Worker(), require_builder(self.builder)
         try:
-            built: Built | Parsed = worker.apply(
-                BUILD, require_builder(self.builder), str(model), settings, str(place), hear=hear
-            )
+            built: Built | Parsed = worker.apply(BUILD, module, str(model), settings, str(place), hear=hear)
         except Crashed as crash:
-            raise _crashed(graph, f"the builder {crash} while {phase[0]}") from crash
+            reason = f"the builder {crash} while {phase[0]}"
+            raise _located(TargetError(reason), graph, module, settings, tell) from crash
+        except TargetError as error:
+            raise _located(error, graph, module, settings, tell) from None
         finally:
             worker.kill()
         if isinstance(built, Parsed):
@@ -139,13 +142,22 @@ class Engine:
         )
 
 
-def _crashed(graph: Graph, what: str) -> TargetError:
-    """The error for a builder that crashed, with the node that is known to do that where there is one."""
-    for node in graph:
-        for operator, operands, remedy in remedies.CRASHES:
-            if node.op == operator and len({node.input(index) for index in operands}) < len(operands):
-                return TargetError(what, node=node.label(), remedy=remedy)
-    return TargetError(what, remedy="another --builder-level may take another way")
+def _located(error: TargetError, graph: Graph, module: str, settings: Settings, tell: Tell) -> TargetError:
+    """The error with the node that the builder refuses, or crashes at, and what can be done about it."""
+    if error.remedy is not None:  # it is about what was asked for, and no node
+        return error
+    node = locate.culprit(graph, module, settings, tell)
+    remedy = "another --builder-level may take another way"
+    if node is None:
+        return TargetError(error.message, remedy=remedy)
+    if any(graph.model.facts.elem_type(value) in HALVES for value in (*node.inputs, *node.outputs)):
+        remedy = f"--fp16-block '{node.label()}' keeps it in FP32; {remedy}"
+    remedy = next((row[-1] for row in remedies.CRASHES if _matches(node, *row[:2])), remedy)
+    return TargetError(f"{error.message}, at {node.op}", node=node.label(), remedy=remedy)
+
+
+def _matches(node: Node, operator: str, operands: tuple[int, ...]) -> bool:
+    return node.op == operator and len({node.input(index) for index in operands}) < len(operands)
 
 
 def _refused(graph: Graph, builder: str | None) -> TargetError:

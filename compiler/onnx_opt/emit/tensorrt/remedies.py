@@ -53,7 +53,7 @@ ROWS = (
     Row(r".*", r"unsupported input type of (\w+)", "{op} does not take {1}", _LEGALIZE),
     Row(r".*", r"toposort", "nodes stand before those whose results they take", "-O1 and above put them in order"),
     Row(r"Resize", r"[Aa]ntialias", "antialiasing is not supported", "export with antialias=False"),
-    Row(r"Range", r"[Tt]ype|[Dd]ata ?type", "", "keep it in float32: --fp16-keep Range"),
+    Row(r"Range", r"[Tt]ype|[Dd]ata ?type", "", "keep it in float32: --fp16-block Range"),
     Row(r".*", r"same (data )?type|types? (do(es)? not|must) match|must have the same type|mixed|different types", "",
         "every operand must have one type: put a Cast before the node"),
     Row(r".*", r"initializer|must be (a )?constant|build-time constant|is_weights\(\)", "", _FOLD),
@@ -66,8 +66,16 @@ CRASHES = (("Attention", (0, 1), "its queries are its keys: multiply one of them
 
 _ASSERTION = re.compile(r"^Assertion failed: .*?: (?=[A-Z])|^Assertion failed: ", re.DOTALL)
 _QUOTED = re.compile(r'&& "([^"]+)"')
-_API_ERROR = re.compile(r"Error Code \d+: [\w ]*?\((.*?)(?:\. In \w+ at \S+)?\)", re.DOTALL)
-_PLACE = re.compile(r"IBuilder::\w+: |Error Code \d+: \w+ |\s*In \w+ at \S+:\d+|\[\w+\.(?:cpp|h)[^\]]*\]")
+_API_ERROR = re.compile(r"Error Code \d+: [\w ]*?\((.*?)(?:\. +In \w+ at \S+\)|\)?$)", re.DOTALL)
+_PLACE = re.compile(
+    r"""\s*In \w+ at \S+:\d+        # behind a message
+    |MyelinCheckException:\s       # before it
+    |\[\w+\.cpp:\d+:\s\w+\]\s
+    |\[\w+\.(?:cpp|h)[^\]]*\]
+    |IBuilder::\w+:\s
+    |Error\sCode\s\d+:\s\w+\s""",
+    re.VERBOSE,
+)
 
 
 def explain(operator: str, text: str) -> tuple[str, str | None]:
