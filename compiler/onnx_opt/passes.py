@@ -43,7 +43,7 @@ ENTRY_POINTS = "onnx_opt.passes"
 
 COUNTEREXAMPLES = "counterexamples"
 # Where in a preset a pass that was asked for by name goes: the proper order of a compilation.
-STAGES = ("strip", "fold", "cleanup", "fuse", "layout", "pad", "quantize", "precision", "final", "target")
+STAGES = ("strip", "fold", "cleanup", "fuse", "layout", "pad", "quantize", "precision", "target", "final")
 
 
 @dataclass(frozen=True)

@@ -161,16 +161,14 @@ def compose(
 
 def _with_preset(level: int, added: Sequence[Pass]) -> list[Item]:
     stages = {stage: list(Pipeline.parse(PRESETS[level].get(stage, "")).items) for stage in STAGES}
-    closing, last = stages.pop("final"), stages.pop("target")
+    closing = stages.pop("final")
     present = {p.name for items in stages.values() for p in Pipeline(tuple(items)).passes()}
     new = [p for p in added if p.name not in present]
-    for pass_ in (p for p in new if p.stage != "target"):
+    for pass_ in new:
         stages.setdefault(pass_.stage, []).append(pass_)
-    last += [p for p in new if p.stage == "target"]
     items: list[Item] = [item for stage in STAGES for item in stages.get(stage, ())]
     behind = STAGES.index(max(PRESETS[level].keys() - {"final"}, key=STAGES.index))
-    closes = any(STAGES.index(p.stage) >= behind for p in new if p.stage != "target")
-    return [*items, *(closing if closes else ()), *last]
+    return [*items, *closing] if any(STAGES.index(p.stage) >= behind for p in new) else items
 
 
 def _without(item: Item, names: Collection[str]) -> Item | None:

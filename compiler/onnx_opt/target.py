@@ -206,16 +206,19 @@ ORT_DML = Target(
 
 # Operators that the parser of TensorRT 11 (and TensorRT for RTX 1.7) does not know.
 _TENSORRT_LACKS = frozenset({
-    "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Compress", "ConcatFromSequence", "ConvInteger",
-    "DeformConv", "DynamicQuantizeLinear", "MatMulInteger", "Optional", "OptionalGetElement", "OptionalHasElement",
+    "AffineGrid", "Bernoulli", "BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
+    "CenterCropPad", "Col2Im", "Compress", "ConcatFromSequence", "ConvInteger", "CumProd", "DFT", "DeformConv",
+    "Det", "DynamicQuantizeLinear", "FlexAttention", "ImageDecoder", "MatMulInteger", "MaxUnpool",
+    "MelWeightMatrix", "NegativeLogLikelihoodLoss", "Optional", "OptionalGetElement", "OptionalHasElement",
     "QLinearConv", "QLinearMatMul", "RegexFullMatch", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
-    "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap", "SplitToSequence", "StringConcat",
-    "StringNormalizer", "StringSplit", "Unique",
+    "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap", "SoftmaxCrossEntropyLoss",
+    "SplitToSequence", "StringConcat", "StringNormalizer", "StringSplit", "SwiGLU", "TfIdfVectorizer", "Unique",
 })  # fmt: skip
 
 # What it rejects of operators that it knows.
 _TENSORRT_LACKS_FORMS = frozenset({
-    "asymmetric quantization", "unsigned bytes between nodes",
+    "Attention without a fused kernel", "LayerNormalization with statistics", "asymmetric quantization",
+    "unsigned bytes between nodes",
 })  # fmt: skip
 
 TENSORRT = Target(

@@ -23,9 +23,10 @@ class Legalize(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> None:
         from onnx_opt.rewrite import apply_rules
-        from onnx_opt_passes.steps import duplicates
+        from onnx_opt_passes.steps import sequences
         from onnx_opt_rules import legalize
 
-        rewrites = sum(apply_rules(graph, context, rules) for rules in legalize.groups_for(context.target))
-        if rewrites:
-            duplicates.merge_nodes(graph, context)
+        if sequences.OPERATORS & context.target.lacks:
+            sequences.take_apart(graph, context)
+        for rules in legalize.groups_for(context.target):
+            apply_rules(graph, context, rules)

@@ -20,6 +20,12 @@ REFUSED = {
         y = ConvInteger (x, w, z) }""",
     "quantized product": """g (uint8[N,3] a) => (uint8[N,2] y) <float s = {0.5}, uint8 z = {3},
         int8[3,2] b = {1, -2, 3, 4, -5, 6}, int8 n = {0}> { y = QLinearMatMul (a, s, z, b, s, n, s, z) }""",
+    "capped attention": """<ir_version: 10, opset_import: ["" : 23]>
+        g (float[2,2,3,4] q, float[2,2,5,4] k, float[2,2,5,4] v) => (float[2,2,3,4] y) {
+        y = Attention <softcap = 2.0> (q, k, v) }""",
+    "loss": "g (float[3,5] x, int64[3] t) => (float y) { y = SoftmaxCrossEntropyLoss (x, t) }",
+    "statistics": """g (float[3,4] x, float[4] s) => (float[3,4] y, float[3,1] m) {
+        y, m = LayerNormalization (x, s) }""",
 }
 
 

@@ -203,7 +203,7 @@ def test_a_cast_to_bytes_that_may_not_hold_the_numbers_stays():
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_it_joins_the_presets_of_targets_that_need_it(level):
     passes = [p.name for p in for_level(level, (), find_target("tensorrt")).passes()]
-    assert passes[-1] == "legalize"
+    assert "legalize" in passes
     assert "legalize" not in [p.name for p in for_level(level).passes()]
 
 

@@ -20,6 +20,8 @@ from onnx_opt.validate.figures import is_float
 
 OLDEST, NEWEST = 7, 22
 """The operator set versions that instances are made for."""
+LATEST = 24
+"""The newest one for patterns whose operators are newer still."""
 HARMLESS_CHANCE = 0.35
 RECIPE_CHANCE = 0.85
 """How often the constants are made as the rule is known to want them."""
@@ -116,14 +118,15 @@ def _vary(variations: tuple[Any, ...], subject: Subject, draw: Draw) -> str:
 
 def _version(rule: Rule, draw: Draw, near_miss: bool) -> tuple[int, bool]:
     of_other_domain = any(domain for domain, _ in rule.heads)
-    first, last = (OLDEST, NEWEST) if rule.opsets is None or of_other_domain else rule.opsets
-    versions = [version for version in range(OLDEST, NEWEST + 1) if fits_version(rule.pattern, version)]
+    first, last = (OLDEST, LATEST) if rule.opsets is None or of_other_domain else rule.opsets
+    fitting = [version for version in range(OLDEST, LATEST + 1) if fits_version(rule.pattern, version)]
+    versions = [version for version in fitting if version <= NEWEST] or fitting
     inside = [version for version in versions if first <= version <= last]
     outside = [version for version in versions if version not in inside]
     if outside and near_miss and draw.chance(OTHER_VERSION_CHANCE):
         return draw.pick(outside), False
     if not inside:
-        raise Unfit(f"no operator set from {OLDEST} to {NEWEST} has the pattern's operators and is one of the rule's")
+        raise Unfit(f"no operator set from {OLDEST} to {LATEST} has the pattern's operators and is one of the rule's")
     return draw.pick(inside), True
 
 

@@ -105,15 +105,17 @@ class Driver:
         results = list(node.outputs)
         builder = Builder(graph, node, origin, each.name)
         items = replacement if isinstance(replacement, tuple) else (replacement,)
-        new_values = [builder.value(item) for item in items]
-        if any(result.uses for result in results[len(new_values) :]):
+        replaced = {
+            result: builder.value(item) for result, item in zip(results, items, strict=False) if item is not None
+        }
+        if any(result.uses for result in results if result not in replaced):
             raise NoMatch("a result that the rule does not replace is used")
-        for result, new in zip(results, new_values, strict=False):
+        for result, new in replaced.items():
             self.model.facts.type(new)
             self.model.facts.equate(result, new)
         touched = [user for result in results for user in result.users]
         operands = [value for matched in match.nodes for value in order.values_read(matched)]
-        for result, new in zip(results, new_values, strict=False):
+        for result, new in replaced.items():
             if result.name and result.uses:
                 graph.replace_value(result, new)
         self.model.settle()

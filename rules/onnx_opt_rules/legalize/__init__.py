@@ -10,11 +10,16 @@ from collections.abc import Iterator, Mapping
 
 from onnx_opt.rewrite import Rule
 from onnx_opt.target import Target
-from onnx_opt_rules.legalize import products, quantization
+from onnx_opt_rules.legalize import definitions, products, quantization
 
 Group = Mapping[str, tuple[Rule, ...]]
 
 GROUPS: tuple[Group, ...] = (
+    {
+        **dict.fromkeys(definitions.DEFINED, (definitions.by_definition,)),
+        "LayerNormalization with statistics": (definitions.layer_normalization_with_statistics,),
+        "Attention without a fused kernel": (definitions.attention,),
+    },
     # First what covers more, so that little is left for the rules behind it.
     {
         "MatMulInteger": (products.matmul_of_integers_to_float,),
@@ -40,7 +45,7 @@ def groups_for(target: Target) -> Iterator[tuple[Rule, ...]]:
     """The rules that a target needs, group by group."""
     missing = target.lacks | target.lacks_forms
     for group in GROUPS:
-        rules = tuple(rule for name, rules in group.items() if name in missing for rule in rules)
+        rules = tuple({rule.name: rule for name, rules in group.items() if name in missing for rule in rules}.values())
         if rules:
             yield rules
 

@@ -15,6 +15,7 @@ operand is computed. Whether the choices are any good, ONNX Runtime says. A pack
 from onnx_opt.harness.samplers import (
     elementwise,
     linear,
+    losses,
     movement,
     normalization,
     quantized,
@@ -29,6 +30,7 @@ __all__ = [
     "Sampler",
     "elementwise",
     "linear",
+    "losses",
     "movement",
     "normalization",
     "quantized",
