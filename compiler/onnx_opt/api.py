@@ -171,6 +171,7 @@ def optimize(
     found = target if isinstance(target, Target) else find_target(target)
     pipeline = for_level(level, liberties, found) if passes is None else Pipeline.of(passes)
     from onnx_opt.proof import Evidence
+    from onnx_opt.runtime.session import require
     from onnx_opt.validate.run import require_runtime
 
     evidence = Evidence(
@@ -186,6 +187,8 @@ def optimize(
         session=session or AS_WRITTEN,
     )
     evidence.check()
+    if session is not None:
+        require(session)
     compilation = Compilation(
         Input.of(model),
         pipeline,

@@ -187,3 +187,16 @@ def test_the_proof_runs_with_the_options_that_are_given(model: Path, tmp_path: P
     flags = ("--provider", "cpu", "--session-option", "session.set_denormal_as_zero=1")
     outcome = run(model, "-o", tmp_path / "out.onnx", *flags)
     assert outcome.code == 0 and "proven" in outcome.out
+
+
+def test_an_option_that_may_be_misspelt_is_warned_of_once(model: Path, tmp_path: Path) -> None:
+    flags = ("--target", "ort-cpu", "--ort-level", "basic", "--session-option", "session.disable_prepackin=1")
+    outcome = run(model, "-o", tmp_path / "out.onnx", *flags)
+    assert outcome.code == 0 and outcome.err.count("did you mean 'session.disable_prepacking'?") == 1
+
+
+def test_an_operator_that_the_runtime_lacks_names_the_users_file(tmp_path: Path) -> None:
+    text = '<ir_version: 8, opset_import: ["": 17, "mine": 1]> g (float[2] x) => (float[2] y) { y = mine.Foo(x) }'
+    model = write(tmp_path / "foo.onnx", text)
+    flags = ("-o", tmp_path / "out.onnx", "--target", "ort-cpu", "--ort-level", "basic")
+    run(model, *flags).fails(3, "foo.onnx", "no operator mine::Foo")

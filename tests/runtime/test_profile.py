@@ -82,6 +82,19 @@ def test_a_node_that_changes_the_layout_only_computes_nothing_of_the_file() -> N
     assert trace(model, graph) == {"in": [], "b_nchwc": ["one", "b"], "out": []}
 
 
+def test_a_node_with_results_of_new_names_is_known_by_its_own() -> None:
+    graph = [
+        Ran("one/MatMulAddFusion_token_4", "Gemm", ("x",), ("made_up",)),
+        Ran("InsertedPrecisionFreeCast_d_nchwc", "Conv", ("made_up",), ("made_up_too",)),
+        Ran("five", "Add", ("made_up_too", "made_up"), ("y",)),
+    ]
+    model = model_of(CHAIN)
+    name_nodes(model)
+    found = trace(model, graph)
+    assert found["one/MatMulAddFusion_token_4"] == ["one"]
+    assert found["InsertedPrecisionFreeCast_d_nchwc"] == ["b", "three", "four"]
+
+
 def test_the_median_of_the_runs_that_count() -> None:
     events = []
     for number, lasts in enumerate((900, 10, 1000, 12)):

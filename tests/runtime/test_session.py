@@ -12,7 +12,7 @@ import pytest
 from onnx import parser
 
 from onnx_opt.errors import ModelError, TargetError, UsageError
-from onnx_opt.runtime.session import Binding, device_of, open_session, to_device
+from onnx_opt.runtime.session import Binding, device_of, open_session, require, to_device
 from onnx_opt.runtime.settings import CPU, CUDA, Settings
 
 TWICE = """
@@ -110,3 +110,10 @@ def test_external_data_is_found_beside_the_model(tmp_path: Path) -> None:
 def test_a_cuda_provider_keeps_its_values_on_its_device() -> None:
     assert device_of(Settings()) == ("cpu", 0)
     assert device_of(Settings(CUDA, (("device_id", "1"),))) == ("cuda", 1)
+
+
+def test_a_provider_is_tried_before_any_work() -> None:
+    require(Settings())
+    with pytest.raises(UsageError, match="has no option 'a'") as caught:
+        require(Settings(provider_options=(("a", "1"),)))
+    assert "model" not in str(caught.value)

@@ -6,7 +6,16 @@ import onnxruntime
 import pytest
 
 from onnx_opt.errors import OnnxOptError, TargetError, UsageError
-from onnx_opt.runtime.settings import CPU, LEVELS, TENSORRT, Settings, find_provider, read_session_option, read_settings
+from onnx_opt.runtime.settings import (
+    CPU,
+    LEVELS,
+    TENSORRT,
+    Settings,
+    doubts,
+    find_provider,
+    read_session_option,
+    read_settings,
+)
 
 
 def test_a_provider_is_found_by_its_short_name_in_any_case() -> None:
@@ -73,3 +82,11 @@ def test_a_session_option_that_means_nothing_is_one_line(options: list[str], sai
         read_settings("cpu", [], options)
     assert caught.value.exit_code == 2
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_entry_that_onnxruntime_would_ignore_is_doubted() -> None:
+    settings = read_settings(
+        "cpu", [], ["session.intra_op.alow_spinning=0", "session.disable_prepacking=1", "ep.x.y=1"]
+    )
+    (doubt,) = doubts(settings)
+    assert "'session.intra_op.alow_spinning'" in doubt and "did you mean 'session.intra_op.allow_spinning'?" in doubt

@@ -4,6 +4,8 @@
     onnx-opt inspect MODEL              what a model holds
     onnx-opt diff A B                   how two models differ, in structure and in numbers
     onnx-opt check MODEL                what a target rejects of a model
+    onnx-opt run MODEL                  run it in ONNX Runtime
+    onnx-opt bench MODEL [OTHER]        how long it takes
     onnx-opt passes                     the installed passes
     onnx-opt view MODEL [OTHER]         models in the browser
     onnx-opt completion SHELL           flags and commands completed by bash, zsh or fish

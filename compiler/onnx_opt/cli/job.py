@@ -120,7 +120,7 @@ class Job:
             fast_math=given["fast_math"] or False,
             reproducer=given["reproducer"],
             metadata=given["metadata"],
-            session=ort.settings_of(given),
+            session=ort.session_of(given),
             jobs=given["jobs"],
             scratch=self.output.parent if self.output else None,
             instruments=self._instruments(),

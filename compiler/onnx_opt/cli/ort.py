@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from onnx_opt.cli import runtime_flags
 from onnx_opt.errors import UsageError
 from onnx_opt.runtime.settings import CPU, DISABLED, Settings, read_settings
 from onnx_opt.target import find_target
@@ -30,13 +31,21 @@ def flags(flag: Callable[..., click.Option]) -> list[click.Option]:
     ]
 
 
-def settings_of(given: Mapping[str, Any]) -> Settings | None:
-    """How the proof opens sessions; None where no flag says anything of it. Raises UsageError and TargetError."""
-    asked = given["provider"], given["provider_options"], given["session_options"]
-    if given["ort_level"] is None and not any(asked):
+def session_of(given: Mapping[str, Any]) -> Settings | None:
+    """How the proof opens sessions; None where no flag says anything of it. Warns of what may be misspelt; raises
+    UsageError and TargetError."""
+    settings = _settings(given)
+    if settings is not None:
+        runtime_flags.warn(settings)
+    return settings
+
+
+def _settings(given: Mapping[str, Any]) -> Settings | None:
+    provider, *options = given["provider"], given["provider_options"], given["session_options"]
+    if given["ort_level"] is None and not (provider or any(options)):
         return None
     own = find_target(given["target"]).provider if given["ort_level"] is not None else CPU
-    return read_settings(asked[0] or own or CPU, asked[1], asked[2], DISABLED)
+    return read_settings(provider or own or CPU, *options, DISABLED)
 
 
 def read(given: Mapping[str, Any], output: Path | None) -> Emitter | None:
@@ -53,7 +62,7 @@ def read(given: Mapping[str, Any], output: Path | None) -> Emitter | None:
     emitter = OfflineGraph(target, Settings(level=given["ort_level"]), given["jobs"], _libraries(given))
     if not target.provider:
         emitter.check()  # says so
-    settings = settings_of(given)
+    settings = _settings(given)
     assert settings is not None
     return replace(emitter, settings=replace(settings, level=given["ort_level"]))
 

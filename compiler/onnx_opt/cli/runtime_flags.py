@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_opt.cli import params
-from onnx_opt.runtime.settings import ALL, LEVELS, Settings, read_settings
+from onnx_opt.cli import complain, params
+from onnx_opt.runtime.settings import ALL, LEVELS, Settings, doubts, read_settings
 
 if TYPE_CHECKING:
     from onnx_opt.validate.run import Runtime
@@ -42,8 +42,17 @@ def input_flags() -> list[click.Parameter]:
 
 
 def settings_of(given: Mapping[str, Any]) -> Settings:
-    """What the flags say. Raises UsageError, and TargetError for a provider that is not there."""
-    return read_settings(given["provider"], given["provider_options"], given["session_options"], given["level"])
+    """What the flags say. Warns of what may be misspelt; raises UsageError, and TargetError for a provider that is not
+    there."""
+    settings = read_settings(given["provider"], given["provider_options"], given["session_options"], given["level"])
+    warn(settings)
+    return settings
+
+
+def warn(settings: Settings) -> None:
+    """Tell of options that ONNX Runtime may pass over."""
+    for doubt in doubts(settings):
+        complain(doubt, kind="warning")
 
 
 def runtime_of(given: Mapping[str, Any], settings: Settings, threads: int = 0) -> Runtime:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_opt import worker
 from onnx_opt.emit import Tell
-from onnx_opt.errors import TargetError, UsageError, ValidationError
+from onnx_opt.errors import OnnxOptError, TargetError, UsageError, ValidationError
 from onnx_opt.files import ScratchFolder, put_in_place
 from onnx_opt.ir import Graph, Node, gc_paused, load, save
 from onnx_opt.ir.order import toposort
@@ -105,6 +105,9 @@ class OfflineGraph:
             )
         except worker.Crashed as crash:
             raise TargetError(f"ONNX Runtime {crash} while it optimized the graph", path=result.source.name) from crash
+        except OnnxOptError as error:
+            error.path = result.source.name  # not that of a file in between
+            raise
         return folder / _GRAPH
 
     def _prove(self, result: Result, candidate: Path, tell: Tell) -> None:

@@ -92,15 +92,18 @@ def bench(
     shapes: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
     fixed: bool = False,
+    looking: Runtime | None = None,
     tell: Tell | None = None,
 ) -> Bench:
     """Measure one model, or two against each other, on the first sample of `data` or on a random one.
 
-    `fixed` keeps outputs in one place, as CUDA graphs need it. Raises as `execute` does.
+    `fixed` keeps outputs in one place, as CUDA graphs need it; `looking` is what tries inputs, where `runtime` cannot
+    since it holds to the first (a CUDA graph). Raises as `execute` does.
     """
     effort, tell = effort or Effort(), tell or (lambda what, done, total: None)
+    looking = looking or runtime
     tell("looking for inputs", 0, 0)
-    sample = execute(models[0], runtime, data, dims, shapes, seed, limit=1)[0]
+    sample = execute(models[0], looking, data, dims, shapes, seed, limit=1)[0]
     subjects: list[_Subject] = []
     try:
         for model in models:
@@ -108,7 +111,7 @@ def bench(
             feed: Feed = sample.feed
             notes: list[str] = []
             if subjects:
-                feed, notes = _inputs_of(model, runtime, sample, {"dims": dims, "shapes": shapes, "seed": seed})
+                feed, notes = _inputs_of(model, looking, sample, {"dims": dims, "shapes": shapes, "seed": seed})
             subjects.append(_Subject(model, runtime, feed, notes, fixed))
             subjects[-1].warm_up(effort)
         rounds = _take_turns(subjects, effort, tell)

@@ -8,6 +8,7 @@ second goes by the `onnx_opt.origins` that `--metadata` writes into a model.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 RUNS = 50
 _RECORD = "onnx_opt.runtime.profiler:record"
 ORIGINS = "onnx_opt.origins"
-_IN_BLOCKS = "_nchwc"
-"""What ONNX Runtime appends to names where it stores channels in blocks."""
+_ADDED = re.compile(r"(_nchwc|_nhwc|_token_\d+|/\w*Fusion/?)$")
+_CAST = "InsertedPrecisionFreeCast_"
+"""What ONNX Runtime adds to the names of the nodes that it makes: for a layout, a number, an optimization, a type."""
 
 
 @dataclass(frozen=True)
@@ -166,16 +168,28 @@ def trace(model: onnx.ModelProto, graph: Sequence[Ran]) -> dict[str, list[str]]:
 
 
 def _meant(model: onnx.ModelProto, graph: Sequence[Ran]) -> dict[str, str]:
-    """Value of the graph that ran, under a name of its own -> the value of the file that it is in another layout."""
+    """Value of the graph that ran, under a name of its own -> the value of the file that it is in another layout or
+    precision: ONNX Runtime calls its nodes by the value that they compute, or by the node that they replace."""
     nodes = {node.name: node for node in all_nodes(model)}
     values = {name for node in nodes.values() for name in (*node.input, *node.output)}
     found: dict[str, str] = {}
     for node in graph:
+        base = _base(node.name)
         if node.op == "ReorderInput":
             found[node.outputs[0]] = found.get(node.inputs[0], node.inputs[0])
-        elif node.name.endswith(_IN_BLOCKS):  # such a node is called by the value that it computes
-            found[node.outputs[0]] = node.name.removesuffix(_IN_BLOCKS)
-        elif node.name in nodes:
-            pairs = zip(node.outputs, nodes[node.name].output, strict=False)
+        elif not node.outputs or node.outputs[0] in values:
+            continue
+        elif base in values:
+            found[node.outputs[0]] = base
+        elif base in nodes:
+            pairs = zip(node.outputs, nodes[base].output, strict=False)
             found |= {name: original for name, original in pairs if name and name not in values}
     return found
+
+
+def _base(name: str) -> str:
+    """A node's name without what ONNX Runtime adds to it."""
+    name = name.removeprefix(_CAST)
+    while (shorter := _ADDED.sub("", name)) != name:
+        name = shorter
+    return name

@@ -110,10 +110,39 @@ def create_session(source: Source, options: Any, settings: Settings) -> Any:
         remedy = f"providers that start here: {', '.join(map(short_name, session.get_providers()))}"
         raise TargetError(f"{settings.provider} finds no device here, or not its libraries", remedy=remedy)
     known = session.get_provider_options().get(settings.provider, {})
-    if unknown := [key for key, _ in settings.provider_options if key not in known]:
+    told = known or settings.provider == CPU  # the others that tell of no options may have some
+    if told and (unknown := [key for key, _ in settings.provider_options if key not in known]):
         remedy = f"it has {', '.join(sorted(known))}" if known else "it has none"
         raise UsageError(f"{settings.provider} has no option '{unknown[0]}'", remedy=remedy)
     return session
+
+
+def require(settings: Settings) -> None:
+    """Raise TargetError where the provider does not start, UsageError for options that it does not have; in the worker,
+    since the libraries of a provider may end their process."""
+    from onnx_opt import worker
+
+    try:
+        worker.shared().apply("onnx_opt.runtime.session:start", settings)
+    except worker.Crashed as crash:
+        raise TargetError(f"{settings.provider} {crash} when it started") from crash
+    except OnnxOptError as error:
+        error.path = None
+        raise
+
+
+def start(settings: Settings) -> None:
+    """Open a session on next to nothing. Raises as `open_session`."""
+    open_session(_smallest_model(), settings)
+
+
+def _smallest_model() -> bytes:
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, ir_version=8, opset_imports=opsets).SerializeToString())
 
 
 @lru_cache(maxsize=1)

@@ -72,9 +72,9 @@ def find_provider(name: str) -> str:
     except ImportError as error:
         raise MissingRuntimeError("running a model needs ONNX Runtime") from error
 
-    known = {short_name(full): full for full in onnxruntime.get_all_providers()}
-    full = known.get(short_name(name))
     available = onnxruntime.get_available_providers()
+    known = {short_name(full): full for full in (*onnxruntime.get_all_providers(), *available)}
+    full = known.get(short_name(name))
     here = f"available here: {', '.join(map(short_name, available))}"
     if full is None:
         close = get_close_matches(short_name(name), known, n=1)
@@ -152,6 +152,19 @@ _OWN_FLAGS = {"graph_optimization_level": "--ort-level", "enable_profiling": "--
 
 AREAS = ("session", "ep", "optimization", "mlas", "memory")
 """What the names of configuration entries begin with. The rest of the name only the runtime knows."""
+
+
+def doubts(settings: Settings) -> list[str]:
+    """What the user may have misspelt: ONNX Runtime passes over configuration entries that it does not know."""
+    from onnx_opt.runtime.option_names import ENTRIES
+
+    unknown = [key for key, _ in settings.session_options if "." in key and not key.startswith("ep.")]
+    told = []
+    for key in (key for key in unknown if key not in ENTRIES):
+        close = get_close_matches(key, ENTRIES, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        told.append(f"session option '{key}' is none that ONNX Runtime is known to have: it may be ignored{hint}")
+    return told
 
 
 def read_session_option(key: str, value: str) -> Any:
