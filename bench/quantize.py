@@ -8,9 +8,9 @@ twelve are calibrated on and four held out. Errors are those on the held-out one
 computed as written: `max-rel` is the largest difference over the largest magnitude of the output, `cosine` 1 - the
 cosine of the angle between both. `speed` is the time of the FP32 model over that of the quantized one, both under ONNX
 Runtime's own optimizations on one thread of a processor; `fused error` is max-rel under these. `kept` counts nodes that
-stayed in FP32 by measurement. ort-static is quantize_static behind quant_pre_process, min-max, with its defaults and
-per channel. Where an operator set is too old for scales per channel, both get the model after
-onnx.version_converter.
+stayed in FP32 by measurement. `parser` is what the parser of TensorRT for RTX says, where it is installed. ort-static
+is quantize_static behind quant_pre_process, min-max, with its defaults and per channel. Where an operator set is too
+old for scales per channel, all get the model after onnx.version_converter.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from rich.console import Console
 from rich.table import Table
 
 import onnx_opt
+from onnx_opt.emit.tensorrt.ask import ask
+from onnx_opt.emit.tensorrt.modules import find_builder
 from onnx_opt.precision.metrics import find_metric
 from onnx_opt.quantization.forms import FORMS
 from onnx_opt.validate.userdata import HELD_OUT
 
 SAMPLES = 16
-HEADINGS = ("model", "tool", "verdict", "bytes", "max-rel", "cosine", "fused error", "speed", "kept")
+HEADINGS = ("model", "tool", "verdict", "bytes", "max-rel", "cosine", "fused error", "speed", "kept", "parser")
 OLDEST = FORMS["int8"].oldest
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 Feeds = dict[str, np.ndarray]
@@ -57,13 +59,14 @@ class Row:
     fused: float | None = None
     speed: float | None = None
     kept: str = ""
+    parser: str = ""
 
     def cells(self) -> list[str]:
         """The row as text."""
         errors = ["", ""] if self.errors is None else [f"{error:.2g}" for error in self.errors]
         size = "" if self.bytes is None else f"{100 * self.bytes:.0f} %"
         fused, speed = (f"{self.fused:.2g}", f"{self.speed:.2f}x") if self.fused is not None else ("", "")
-        return [self.model, self.tool, self.verdict, size, *errors, fused, speed, self.kept]
+        return [self.model, self.tool, self.verdict, size, *errors, fused, speed, self.kept, self.parser]
 
 
 @click.command(help=__doc__)
@@ -75,14 +78,14 @@ def main(models: tuple[Path, ...], report: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for path in [p for each in models for p in (sorted(each.glob("*.onnx")) if each.is_dir() else [each])]:
             rows += compared(path, Path(folder))
+            if report is not None:
+                report.write_text("\n".join(markdown(rows)) + "\n")
     table = Table()
     for heading in HEADINGS:
         table.add_column(heading, no_wrap=True)
     for row in rows:
         table.add_row(*row.cells())
-    Console(width=180).print(table)
-    if report is not None:
-        report.write_text("\n".join(markdown(rows)) + "\n")
+    Console(width=200).print(table)
 
 
 def markdown(rows: list[Row]) -> Iterator[str]:
@@ -135,10 +138,12 @@ class Reader:
         return next(self.samples, None)
 
 
-def ours(target: str, method: str = "min-max") -> Callable[[Path, Path, list[Feeds], Row], None]:
+def ours(target: str, method: str = "min-max", more: str = "") -> Callable[[Path, Path, list[Feeds], Row], None]:
     def quantize(source: Path, result: Path, samples: list[Feeds], row: Row) -> None:
-        pipeline = f"{onnx_opt.Pipeline.preset(2)},quantize{{method={method}}},repeat(fold,cleanup)"
-        found = onnx_opt.optimize(source, pipeline, target=target, data=samples)
+        data = result.with_name("samples.npz")
+        np.savez(data, **{name: np.stack([feed[name] for feed in samples]) for name in samples[0]})  # type: ignore[arg-type]
+        pipeline = f"{onnx_opt.Pipeline.preset(2)},quantize{{method={method},data='{data}'}}{more},repeat(fold,cleanup)"
+        found = onnx_opt.optimize(source, pipeline, target=target)
         found.save(result)
         measured = found.report.measured["quantize"]
         row.kept = f"{measured['by_search']} of {measured['nodes']}"
@@ -158,15 +163,19 @@ def theirs(per_channel: bool) -> Callable[[Path, Path, list[Feeds], Row], None]:
         prepared = result.with_suffix(".prepared.onnx")
         fitted = [s for number, s in enumerate(samples) if number % HELD_OUT != 1]
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            quant_pre_process(source, prepared)
+            try:
+                quant_pre_process(source, prepared)
+            except Exception:  # its symbolic shape inference gives up on many models; this is what it then advises
+                quant_pre_process(source, prepared, skip_symbolic_shape=True)
             quantize_static(prepared, result, Reader(fitted), per_channel=per_channel)
 
     return quantize
 
 
 TOOLS = {
-    "onnx-opt": ours("portable"),
-    "onnx-opt, entropy": ours("portable", "entropy"),
+    "onnx-opt, tensorrt": ours("tensorrt"),
+    "onnx-opt, tensorrt, entropy": ours("tensorrt", "entropy"),
+    "onnx-opt, tensorrt, fp16": ours("tensorrt", more=",fp16"),
     "onnx-opt, ort-cpu": ours("ort-cpu"),
     "ort-static": theirs(False),
     "ort-static, per channel": theirs(True),
@@ -201,6 +210,7 @@ def compared(path: Path, folder: Path) -> Iterator[Row]:
             quantize(source, result, samples, row)
             if row.verdict != "left in FP32":
                 judge(row, source, result, samples)
+                row.parser = asked(result)
         except Exception as error:  # whatever a tool raises is its result
             row.verdict = f"failed: {type(error).__name__}: {str(error).splitlines()[0][:60]}"
         yield row
@@ -217,6 +227,14 @@ def judge(row: Row, source: Path, result: Path, samples: list[Feeds]) -> None:
     reference, candidate = session(source, True), session(result, True)
     row.fused = worst("max-rel", expected, [candidate.run(None, feed) for feed in held_out])
     row.speed = ratio(reference, candidate, held_out[0])
+
+
+def asked(result: Path) -> str:
+    """What TensorRT's parser makes of a result."""
+    if find_builder("rtx") is None:
+        return "not installed"
+    rejections = ask(result, "rtx")
+    return "accepts" if not rejections else f"rejects {len(rejections)} nodes: {rejections[0].operator}"
 
 
 def worst(metric: str, expected: list[Any], given: list[Any]) -> float:

@@ -114,14 +114,12 @@ def test_the_user_keeps_nodes_in_fp32():
     assert any("it is to be kept (a)" in line for line in result.explain("a"))
 
 
-def test_weights_that_are_integers_already_are_read_as_they_are():
-    proto = model(
-        HEADER + "{ d = DequantizeLinear(w_int8, s) y = Conv(x, d) }",
-        s=np.float32(0.1),
-        w_int8=(10 * W).astype(np.int8),
-    )
-    found, _ = quantized(proto, "measure=false", validate=False)
-    assert described(found) == "y = Conv(x', w')"
+@pytest.mark.parametrize(("target", "bias"), [("portable", "b"), ("ort-cpu", "b'")])
+def test_weights_that_are_integers_already_are_read_as_they_are(target, bias):
+    stored = {"s": np.array(0.1, np.float32), "w_int8": (10 * W).astype(np.int8), "b": weights(3, 4)}
+    proto = model(HEADER + "{ d = DequantizeLinear(w_int8, s) y = Conv(x, d, b) }", **stored)
+    found, _ = quantized(proto, "measure=false", validate=False, target=target)
+    assert described(found) == f"y = Conv(x', w', {bias})"
     assert [tensor.name for tensor in found.graph.initializer][:2] == ["s", "w_int8"]
 
 

@@ -169,13 +169,14 @@ class _Rewriter:
         array = bias.constant if bias is not None else None
         if bias is None or array is None or array.ndim != 1 or weight_scales.size not in (1, array.size):
             return
-        scales = self.scales[self.placement.group(node.inputs[layer.data])].scale * weight_scales
+        scale = self.scales[self.placement.group(node.inputs[layer.data])].scale
+        scales = np.asarray(scale * weight_scales, np.float32)
         integers = store_bias(array, scales) if (scales > 0).all() and np.isfinite(array).all() else None
         if integers is None:
             return
         operands = [
             self.graph.add_constant(integers, f"{bias.name}_int32"),
-            self.graph.add_constant(scales.astype(np.float32), f"{bias.name}_scale"),
+            self.graph.add_constant(scales, f"{bias.name}_scale"),
         ]
         attrs = {} if scales.ndim == 0 else {"axis": 0}
         origin = Origin.merge(RULE, [node.origin])
