@@ -41,11 +41,11 @@ def session_of(given: Mapping[str, Any]) -> Settings | None:
 
 
 def _settings(given: Mapping[str, Any]) -> Settings | None:
-    provider, *options = given["provider"], given["provider_options"], given["session_options"]
-    if given["ort_level"] is None and not (provider or any(options)):
+    provider, options, session = given["provider"], given["provider_options"], given["session_options"]
+    if given["ort_level"] is None and not (provider or options or session):
         return None
     own = find_target(given["target"]).provider if given["ort_level"] is not None else CPU
-    return read_settings(provider or own or CPU, *options, DISABLED)
+    return read_settings(provider or own or CPU, options, session, DISABLED)
 
 
 def read(given: Mapping[str, Any], output: Path | None) -> Emitter | None:
