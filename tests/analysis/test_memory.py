@@ -41,6 +41,17 @@ g (float[4] x) => (float[4] y) <float[4] w = {1, 2, 3, 4}> {
 }""") == [16, 32, 48]
 
 
+def test_what_is_computed_of_weights_alone_is_no_activation() -> None:
+    text = """
+g (float[4] x) => (float[4] y) <int8[4] q = {1, 2, 3, 4}, float s = {0.5}> {
+    w = DequantizeLinear(q, s)
+    n = Neg(w)
+    y = Add(x, n)
+}"""
+    assert live(text) == [16, 16, 32]
+    assert live(text.replace("n = Neg(w)", "n = RandomNormalLike(w)")) == [16, 32, 48], "it differs in every run"
+
+
 def test_a_view_holds_nothing_of_its_own_but_keeps_its_source() -> None:
     assert live("""
 g (float[4] x) => (float[4] y) <int64[2] s = {2, 2}> {

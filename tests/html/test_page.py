@@ -80,6 +80,12 @@ def test_external_data_is_hashed_as_well(tmp_path: Path) -> None:
     assert [Path(name).name for _, name, _, _ in data["reproduce"]["hashes"]] == ["m.onnx", "m.data"]
 
 
+def test_an_output_that_is_no_model_is_hashed_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "m.engine").write_bytes(b"\x00engine")
+    data = collect(onnx_opt.optimize(parse(MODEL), validate=False), output=tmp_path / "m.engine")
+    assert [(role, size) for role, _, size, _ in data["reproduce"]["hashes"]][1] == ("output", 7)
+
+
 def test_what_passes_report_and_measure_is_in_it_without_anything_made_for_it() -> None:
     from onnx_opt.journal import Table
 

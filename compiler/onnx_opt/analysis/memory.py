@@ -2,9 +2,9 @@
 
 The model of memory is the one that all runtimes share: a value is held from the node that computes it to the last
 that reads it. Inputs are the caller's and outputs are handed to the caller, so these are held to the end. Views
-(Reshape and its like) hold nothing of their own. Weights are not activations. What a runtime does beyond that
-(computing in place, workspaces of kernels, rounding up of blocks) is not in the figures: they compare graphs, not
-runtimes.
+(Reshape and its like) hold nothing of their own. Weights are not activations, nor is what is computed of them alone.
+What a runtime does beyond that (computing in place, workspaces of kernels, rounding up of blocks) is not in the
+figures: they compare graphs, not runtimes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from onnx_opt import traits
 from onnx_opt.ir import Constant
 from onnx_opt.layout.weigh import Weights
 from onnx_opt.report import flops_at
@@ -99,11 +100,15 @@ def _live(graph: Graph, weights: Weights, peaks: Mapping[Graph, int]) -> tuple[l
     places = {node: place for place, node in enumerate(graph)}
     end = len(places) - 1
     owners: dict[Value, Value] = {}
+    fixed: set[Value] = set()
     held: dict[Value, list[int]] = {value: [0, end] for value in graph.inputs if not isinstance(value, Constant)}
     for node, place in places.items():
+        if _is_fixed(node, fixed):
+            fixed.update(node.outputs)
+            continue
         aliased = _owner(node, owners, held)
         for value in node.outputs:
-            if not value.name or node.op == "Constant":
+            if not value.name:
                 continue
             last = max((_place(user, graph, places, end) for user, _ in value.uses), default=place)
             if aliased is not None:
@@ -124,6 +129,13 @@ def _live(graph: Graph, weights: Weights, peaks: Mapping[Graph, int]) -> tuple[l
     for node, place in places.items():
         live[place] += max((peaks[body] for _, _, body in node.bodies), default=0)
     return live, unknown
+
+
+def _is_fixed(node: Node, fixed: set[Value]) -> bool:
+    """Whether a node computes the same in every run, of weights and of the `fixed` values: weights in another form."""
+    if node.bodies or not all(isinstance(value, Constant) or value in fixed for value in node.inputs if value.name):
+        return False
+    return traits.is_pure(node) and not any(value.is_graph_output for value in node.outputs)
 
 
 def _owner(node: Node, owners: Mapping[Value, Value], held: Mapping[Value, object]) -> Value | None:

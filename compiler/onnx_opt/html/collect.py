@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt.analysis.memory import Memory, activations, costs, sizes_tested, weights_of
+from onnx_opt.errors import ModelError
 from onnx_opt.html.graphs import Picture, Texts, names_of
 from onnx_opt.html.regions import Match, Region, regions_of
 from onnx_opt.plot import thinned
@@ -182,9 +183,14 @@ def _hashes(role: str, path: str | Path | None, data: bytes | None) -> list[list
 
 
 def _external(path: Path) -> list[Path]:
+    """The files with the external data of a model; what is no model has none."""
     from onnx_opt.ir import load
 
-    headers = [constant.header for scope in load(path).model.all_graphs() for constant in scope.constants]
+    try:
+        graph = load(path)
+    except ModelError:  # an engine
+        return []
+    headers = [constant.header for scope in graph.model.all_graphs() for constant in scope.constants]
     places = [header.location for header in headers if header is not None and header.location is not None]
     return [path.parent / name for name in sorted({place["location"] for place in places})]
 

@@ -1,6 +1,7 @@
 // Elements. All text goes in as text: nothing that the data hold is ever read as markup.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const REPORT = DATA.report;
 const text = (number) => DATA.texts[number];
 
 function put(node, children) {
@@ -34,14 +35,26 @@ function clear(node, ...children) {
 
 // A table; columns of figures are set to the right.
 function table(headings, rows, settings) {
-  const isFigure = (cell) => typeof cell === "number" || /^[-+~−]?[\d.,]+( ?([kMGTP]?i?B?|%|x|ms|s))?$/.test(String(cell));
+  const isFigure = (cell) =>
+    typeof cell === "number" || /^[-+~−]?[\d.,]+( ?([kMGTP]?i?B?|%|x|ms|s))?$/.test(String(cell));
   const right = headings.map((_, column) => {
     const cells = rows.map((row) => row[column]).filter((cell) => cell !== "" && cell !== null && cell !== "?");
     return cells.length > 0 && cells.every((cell) => !(cell instanceof Node) && isFigure(cell));
   });
-  const side = (column, cell) => (right[column] ? { class: "figure" } : String(cell).length < 32 ? { class: "short" } : {});
-  const head = el("tr", {}, headings.map((heading, column) => el("th", { scope: "col", ...side(column) }, heading)));
-  const body = rows.map((row) => el("tr", {}, row.map((cell, column) => el("td", side(column, cell), cell))));
+  const side = (column, cell) =>
+    right[column] ? { class: "figure" } : String(cell).length < 32 ? { class: "short" } : {};
+  const head = el(
+    "tr",
+    {},
+    headings.map((heading, column) => el("th", { scope: "col", ...side(column) }, heading)),
+  );
+  const body = rows.map((row) =>
+    el(
+      "tr",
+      {},
+      row.map((cell, column) => el("td", side(column, cell), cell)),
+    ),
+  );
   return el("div", { class: "scroll" }, el("table", settings, el("thead", {}, head), el("tbody", {}, body)));
 }
 
@@ -57,7 +70,12 @@ const sections = [];
 
 // A section of the page and its place in the navigation.
 function section(id, title, ...children) {
-  const made = el("section", { id, "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title), ...children);
+  const made = el(
+    "section",
+    { id, "aria-labelledby": `${id}-title` },
+    el("h2", { id: `${id}-title` }, title),
+    ...children,
+  );
   sections.push([id, title]);
   return made;
 }

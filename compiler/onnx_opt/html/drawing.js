@@ -11,7 +11,13 @@ class Model {
     this.side = side;
     this.values = values;
     this.nodes = nodes.map(([op, name, inputs, outputs, attributes, region], id) => ({
-      id, op: text(op), name: text(name), inputs, outputs, attributes: text(attributes), region,
+      id,
+      op: text(op),
+      name: text(name),
+      inputs,
+      outputs,
+      attributes: text(attributes),
+      region,
     }));
     this.producer = new Map();
     this.readers = new Map();
@@ -44,7 +50,8 @@ class Model {
   }
 }
 
-const short = (type) => type.replace(/^\S+ /, "").replace(/ \{.*$/, "");
+// The usual element type goes without saying.
+const short = (type) => type.replace(/^float32 /, "").replace(/ \{.*$/, "");
 const cut = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
 
 // What says most of a node beside its operator.
@@ -61,7 +68,11 @@ class Drawing {
     this.shown = new Set();
     this.core = new Set();
     this.stage = svg("g");
-    this.canvas = svg("svg", { class: "canvas", role: "img", "aria-label": `${title}: drawing of the graph` }, this.stage);
+    this.canvas = svg(
+      "svg",
+      { class: "canvas", role: "img", "aria-label": `${title}: drawing of the graph` },
+      this.stage,
+    );
     this.empty = el("p", { class: "empty" });
     this.note = el("span", { class: "muted" });
     const tools = [
@@ -69,8 +80,13 @@ class Drawing {
       button("+", () => this.zoom(1.25), { "aria-label": "zoom in" }),
       button("fit", () => this.fit()),
     ];
-    this.frame = el("figure", { class: "drawing" },
-      el("figcaption", {}, el("b", {}, title), this.note, el("span", { class: "tools" }, tools)), this.canvas, this.empty);
+    this.frame = el(
+      "figure",
+      { class: "drawing" },
+      el("figcaption", {}, el("b", {}, title), this.note, el("span", { class: "tools" }, tools)),
+      this.canvas,
+      this.empty,
+    );
     this.listen();
   }
 
@@ -130,7 +146,10 @@ class Drawing {
       }
     }
     for (const [id, name] of ends) boxes.push({ id, end: cut(name, 24), width: 6.6 * Math.min(name.length, 24) + 24 });
-    this.layout = layered(boxes.map(({ id, width }) => ({ id, width })), edges);
+    this.layout = layered(
+      boxes.map(({ id, width }) => ({ id, width })),
+      edges,
+    );
     this.stage.replaceChildren(
       ...this.layout.routes.map((line) => this.edge(line)),
       ...boxes.map((box) => (box.node ? this.box(box) : this.end(box))),
@@ -160,17 +179,29 @@ class Drawing {
     const state = this.core.has(node.id) ? (this.model.side ? "new" : "gone") : node.region >= 0 ? "other" : "same";
     const kept = this.core.has(node.id) && partners(this.model.side, node.id).some((each) => each.same) ? " kept" : "";
     const op = node.op.replace(/^.*::/, "");
-    const group = svg("g", {
-      class: `node ${state}${kept}`, transform: `translate(${x - width / 2} ${y - HEIGHT / 2})`, tabindex: 0, role: "button",
-      "aria-label": `${node.op} ${node.name}`, "data-node": node.id,
-      onclick: () => this.dragged || this.pick(this.model, node.id),
-      onkeydown: (event) => (event.key === "Enter" || event.key === " ") && (event.preventDefault(), this.pick(this.model, node.id)),
-    },
+    const group = svg(
+      "g",
+      {
+        class: `node ${state}${kept}`,
+        transform: `translate(${x - width / 2} ${y - HEIGHT / 2})`,
+        tabindex: 0,
+        role: "button",
+        "aria-label": `${node.op} ${node.name}`,
+        "data-node": node.id,
+        onclick: () => this.dragged || this.pick(this.model, node.id),
+        onkeydown: (event) =>
+          (event.key === "Enter" || event.key === " ") && (event.preventDefault(), this.pick(this.model, node.id)),
+      },
       svg("title", {}, `${node.op}  ${node.name}\n${node.attributes}`),
       svg("rect", { width, height: HEIGHT, rx: 7 }),
-      svg("text", { x: width / 2, y: second ? 16 : 23, class: "op" }, svg("tspan", { class: "name" }, cut(op, 24)),
-        svg("tspan", { class: "essence" }, first.slice(cut(op, 24).length))),
-      second && svg("text", { x: width / 2, y: 30, class: "type" }, second));
+      svg(
+        "text",
+        { x: width / 2, y: second ? 16 : 23, class: "op" },
+        svg("tspan", { class: "name" }, cut(op, 24)),
+        svg("tspan", { class: "essence" }, first.slice(cut(op, 24).length)),
+      ),
+      second && svg("text", { x: width / 2, y: 30, class: "type" }, second),
+    );
     const hidden = { above: this.model.above(node.id), below: this.model.below(node.id) };
     for (const [side, found] of Object.entries(hidden)) {
       const more = found.filter((each) => !this.shown.has(each)).length;
@@ -185,16 +216,24 @@ class Drawing {
       if (!this.dragged) this.unfold(id, side);
     };
     const y = side === "above" ? -4 : HEIGHT + 4;
-    return svg("g", { class: "badge", transform: `translate(${width - 12} ${y})`, onclick: unfold, role: "button" },
+    return svg(
+      "g",
+      { class: "badge", transform: `translate(${width - 12} ${y})`, onclick: unfold, role: "button" },
       svg("title", {}, `show ${plural(more, "node")} ${side}`),
-      svg("rect", { x: -13, y: -7, width: 26, height: 14, rx: 7 }), svg("text", { y: 4 }, `+${more}`));
+      svg("rect", { x: -13, y: -7, width: 26, height: 14, rx: 7 }),
+      svg("text", { y: 4 }, `+${more}`),
+    );
   }
 
   end({ id, end, width }) {
     const { x, y } = this.layout.at.get(id);
-    return svg("g", { class: "end", transform: `translate(${x - width / 2} ${y - HEIGHT / 2})` },
+    return svg(
+      "g",
+      { class: "end", transform: `translate(${x - width / 2} ${y - HEIGHT / 2})` },
       svg("title", {}, `${id[0] === "i" ? "input" : "output"} ${end}`),
-      svg("rect", { y: 7, width, height: HEIGHT - 14, rx: 12 }), svg("text", { x: width / 2, y: 23 }, end));
+      svg("rect", { y: 7, width, height: HEIGHT - 14, rx: 12 }),
+      svg("text", { x: width / 2, y: 23 }, end),
+    );
   }
 
   mark(ids) {
@@ -218,7 +257,8 @@ class Drawing {
   onFirst(width, height) {
     const places = [...this.core].map((id) => this.layout.at.get(`n${id}`)).filter(Boolean);
     const first = places.reduce((best, each) => (each.y < best.y ? each : best), places[0] || { x: 0, y: 0 });
-    const within = (size, whole, wish) => (whole < size ? (size - whole) / 2 : Math.min(12, Math.max(size - whole - 12, wish)));
+    const within = (size, whole, wish) =>
+      whole < size ? (size - whole) / 2 : Math.min(12, Math.max(size - whole - 12, wish));
     return {
       scale: READABLE,
       x: within(width, this.layout.width * READABLE, width / 2 - first.x * READABLE),
@@ -255,11 +295,15 @@ class Drawing {
       this.move();
     });
     this.canvas.addEventListener("pointerup", () => (from = null));
-    this.canvas.addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && !event.metaKey) return;
-      event.preventDefault();
-      const box = this.canvas.getBoundingClientRect();
-      this.zoom(Math.exp(-event.deltaY / 300), event.clientX - box.left, event.clientY - box.top);
-    }, { passive: false });
+    this.canvas.addEventListener(
+      "wheel",
+      (event) => {
+        if (!event.ctrlKey && !event.metaKey) return;
+        event.preventDefault();
+        const box = this.canvas.getBoundingClientRect();
+        this.zoom(Math.exp(-event.deltaY / 300), event.clientX - box.left, event.clientY - box.top);
+      },
+      { passive: false },
+    );
   }
 }

@@ -31,7 +31,9 @@ function seconds(number) {
 function small(number) {
   if (typeof number !== "number") return String(number);
   if (number === 0 || Number.isInteger(number)) return number.toLocaleString("en");
-  return Math.abs(number) >= 0.001 && Math.abs(number) < 1e5 ? String(Number(number.toPrecision(3))) : number.toExponential(1);
+  return Math.abs(number) >= 0.001 && Math.abs(number) < 1e5
+    ? String(Number(number.toPrecision(3)))
+    : number.toExponential(1);
 }
 
 const plural = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;

@@ -139,10 +139,18 @@ function settle(layer, wish) {
   let offset = 0;
   layer.forEach((node, index) => {
     if (index) offset += (layer[index - 1].width + node.width) / 2 + GAP;
-    let pool = { sum: (wish[index] - offset) * (node.bend ? 3 : 1), weight: node.bend ? 3 : 1, members: [[node, offset]] };
+    let pool = {
+      sum: (wish[index] - offset) * (node.bend ? 3 : 1),
+      weight: node.bend ? 3 : 1,
+      members: [[node, offset]],
+    };
     while (pools.length && pools.at(-1).sum / pools.at(-1).weight > pool.sum / pool.weight) {
       const last = pools.pop();
-      pool = { sum: last.sum + pool.sum, weight: last.weight + pool.weight, members: [...last.members, ...pool.members] };
+      pool = {
+        sum: last.sum + pool.sum,
+        weight: last.weight + pool.weight,
+        members: [...last.members, ...pool.members],
+      };
     }
     pools.push(pool);
   });

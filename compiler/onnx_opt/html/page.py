@@ -12,7 +12,10 @@ from typing import Any
 
 from onnx_opt.files import atomic_file
 
-SCRIPTS = ("dom.js", "figures.js", "layered.js", "drawing.js", "changes.js", "sections.js", "main.js")
+SCRIPTS = (
+    "dom.js", "figures.js", "layered.js", "drawing.js", "changes.js", "rewrites.js", "sections.js", "reported.js",
+    "main.js",
+)  # fmt: skip
 """In the order in which they stand in the page: each uses the ones before it."""
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 """A place of the template. All are filled at once: what the data hold is no place."""
