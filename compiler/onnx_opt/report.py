@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -225,6 +225,18 @@ class Report:
             **({"emitted": self.emitted} if self.emitted else {}),
             "seconds": {phase: round(s, 4) for phase, s in self.seconds.items()},
         }
+
+
+def emitted_rows(figures: Mapping[str, Any]) -> list[list[str]]:
+    """What is known of an engine or another output: (name, figure), those that end with _bytes as sizes."""
+    rows = []
+    for name, figure in figures.items():
+        if name == "kind" or figure in (None, []) or isinstance(figure, dict):
+            continue
+        each = figure if isinstance(figure, list) else [figure]
+        shown = [human_bytes(item) if name.endswith("_bytes") else str(item) for item in each]
+        rows.append([name.removesuffix("_bytes").replace("_", " "), ", ".join(shown)])
+    return rows
 
 
 def changed_ops(before: Stats, after: Stats) -> list[tuple[str, int, int]]:

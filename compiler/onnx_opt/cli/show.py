@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_opt.errors import printable
 from onnx_opt.notebook import verdict
-from onnx_opt.report import changed_ops, human_bytes, human_count
+from onnx_opt.report import changed_ops, emitted_rows, human_bytes, human_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -165,17 +165,11 @@ def _reported(title: str, found: Reported) -> Table:
 
 
 def _emitted(figures: dict[str, Any]) -> Table:
-    """What is known of an engine or another output: figures by name, those that end with _bytes as sizes."""
     from rich.text import Text
 
     table = new_table(printable(str(figures.get("kind", "output"))), "", "")
-    for name, figure in figures.items():
-        if name == "kind" or figure in (None, []) or isinstance(figure, dict):
-            continue
-        is_size = name.endswith("_bytes")
-        each = figure if isinstance(figure, list) else [figure]
-        shown = ", ".join(human_bytes(item) if is_size else printable(str(item)) for item in each)
-        table.add_row(Text(name.removesuffix("_bytes").replace("_", " ")), Text(shown))
+    for row in emitted_rows(figures):
+        table.add_row(*map(Text, map(printable, row)))
     return table
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt.analysis.memory import Memory, activations, costs, sizes_tested, weights_of
-from onnx_opt.errors import ModelError
+from onnx_opt.builds.external import external_file, external_locations
 from onnx_opt.html.graphs import Picture, Texts, names_of
 from onnx_opt.html.regions import Match, Region, regions_of
 from onnx_opt.plot import thinned
+from onnx_opt.report import emitted_rows
 
 if TYPE_CHECKING:
     from onnx_opt.api import Result
@@ -54,7 +55,7 @@ def collect(result: Result, command: str = "", output: str | Path | None = None)
     place |= {(1, p): n for n, region in enumerate(regions) for p in region.after}
     data = {
         "model": result.source.name or original.name or "model",
-        "report": plain(report.to_dict()),
+        "report": plain(_told(report)),
         "figures": _summary(report.before, report.after, *figures),
         "sizes": {name: size for name, size in sizes.items() if not name.startswith("?")},
         "costs": [each.costs for each in figures],
@@ -71,6 +72,15 @@ def collect(result: Result, command: str = "", output: str | Path | None = None)
         "reproduce": _reproduce(result, report, command, output),
     }
     return {**data, "texts": texts.all()}
+
+
+def _told(report: Report) -> dict[str, Any]:
+    """The report, with what is known of an engine as one more table."""
+    told = report.to_dict()
+    if report.emitted:
+        title = str(report.emitted.get("kind", "output"))
+        told["tables"][title] = {"headings": ["", ""], "rows": emitted_rows(report.emitted)}
+    return told
 
 
 class _Figures:
@@ -183,16 +193,8 @@ def _hashes(role: str, path: str | Path | None, data: bytes | None) -> list[list
 
 
 def _external(path: Path) -> list[Path]:
-    """The files with the external data of a model; what is no model has none."""
-    from onnx_opt.ir import load
-
-    try:
-        graph = load(path)
-    except ModelError:  # an engine
-        return []
-    headers = [constant.header for scope in graph.model.all_graphs() for constant in scope.constants]
-    places = [header.location for header in headers if header is not None and header.location is not None]
-    return [path.parent / name for name in sorted({place["location"] for place in places})]
+    found = (external_file(path, location) for location in external_locations(path))
+    return [file for file in found if file is not None]
 
 
 def _digest(path: Path) -> str:
