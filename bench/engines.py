@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ REFUSED = 3
 @click.option("--builder-level", default=0, show_default=True, help="The builder's optimization level.")
 @click.option("--samples", default=2, show_default=True, help="Random inputs of each proof.")
 @click.option("--seconds", default=600.0, show_default=True, help="Time for each engine.")
+@click.option("--jobs", default=1, show_default=True, help="Models at a time.")
 @click.option("--strip-op", "strip_ops", multiple=True, help="Operators to strip from the models that hold them.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown too.")
 def main(
@@ -46,17 +48,23 @@ def main(
     builder_level: int,
     samples: int,
     seconds: float,
+    jobs: int,
     strip_ops: tuple[str, ...],
     report: Path | None,
 ) -> None:
     build = ("--builder-level", str(builder_level), "--timeout", str(seconds))
     proof = ("--samples", str(samples))
-    found = []
-    for path in paths_in(models):
+    found: list[Outcome] = []
+
+    def of_model(path: Path) -> list[Outcome]:
         flags = (*profile_of(path), *strip(path, strip_ops))
-        for outcome in outcomes(path, precisions, flags, build, proof):
-            print(*outcome.cells(), sep=" | ", flush=True)
-            found.append(outcome)
+        return list(outcomes(path, precisions, flags, build, proof))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for some in pool.map(of_model, paths_in(models)):
+            for outcome in some:
+                print(*outcome.cells(), sep=" | ", flush=True)
+            found += some
     Console(width=220).print(table(found))
     lines = list(summary(found, precisions))
     print("\n".join(lines))
@@ -180,13 +188,20 @@ def profile_of(path: Path) -> tuple[str, ...]:
         if not inputs.dynamic_dims(session):
             return ()
         found = inputs.samples(session, 1, {})[0]
-    except (
-        Exception
-    ):  # custom operators, or a model that takes no input of ours: the engine's error says what is missing
-        return ()
-    dynamic = [each.name for each in session.get_inputs() if any(not isinstance(dim, int) for dim in each.shape)]
-    shapes = {name: "x".join(map(str, found[name].shape)) for name in dynamic}
-    return ("--profile", ",".join(f"{name}={shape}" for name, shape in shapes.items()))
+        shapes = {each.name: found[each.name].shape for each in session.get_inputs()}
+    except Exception:  # custom operators, or it takes no input of ours
+        shapes = usual_shapes(path)
+    spelled = [f"{name}={'x'.join(map(str, shape))}" for name, shape in shapes.items() if shape]
+    return ("--profile", ",".join(spelled)) if spelled else ()
+
+
+def usual_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs with the batch at 1 and other dynamic dims at a usual size."""
+    shapes = {}
+    for value in onnx.load(path, load_external_data=False).graph.input:
+        dims = [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
+        shapes[value.name] = tuple(inputs.resolve(dim, axis, 1, inputs.SIZES[0], {}) for axis, dim in enumerate(dims))
+    return shapes
 
 
 def without_profile(flags: Sequence[str]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from onnx_opt.report import Fault
 from onnx_opt.runtime.settings import AS_WRITTEN, Settings
 from onnx_opt.target import Target
 from onnx_opt.validate import Reference, Runtime, Source, Verdict, first_bad, prove
+from onnx_opt.validate.compare import default_tolerance
 from onnx_opt.validate.program import Program
 from onnx_opt.validate.userdata import HELD_OUT, Part
 
@@ -164,6 +165,11 @@ def _judged_on(pipeline: Pipeline, evidence: Evidence) -> Evidence:
     return replace(evidence, data=Part(data, held_out=True, most=getattr(quantizing, "samples", HELD_OUT)))
 
 
+def _tolerance(given: Any, target: Target) -> Any:
+    """The tolerance that the user gives; else, where the target has no FP64, FP64 outputs are held to that of FP32."""
+    return {"float64": default_tolerance("float32")} if given is None and "float64" not in target.dtypes else given
+
+
 def _is_installed(pipeline: Pipeline) -> bool:
     """Whether all passes are installed ones: those of a user's file may give a name to another value."""
     return all(registry().passes.get(each.name) is type(each) for each in pipeline.passes())
@@ -252,7 +258,8 @@ class Search:
         exact = pipeline.exact and not compilation.liberties and (program is None or program.exact)
         half = half_precision(pipeline, compilation.target, evidence.tolerance)
         inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and half is None else 0
-        prover = Prover(reference, evidence.tolerance, exact, scratch, inner, lowered, half)
+        tolerance = evidence.tolerance if lowered else _tolerance(evidence.tolerance, compilation.target)
+        prover = Prover(reference, tolerance, exact, scratch, inner, lowered, half)
         return Search(compilation, prover, tell)
 
     def examine(self, build: Build) -> Proof:

@@ -128,7 +128,9 @@ class Target:
         for scope in graph.model.all_graphs():
             for node in scope:
                 if reason := self.rejects(node):
-                    raise TargetError(reason, path=path, node=node.label(), remedy="choose another --target")
+                    raise TargetError(
+                        reason, path=path, node=node.label(), remedy=f"onnx-opt check --target {self.name} lists all"
+                    )
 
 
 _CONV_ACTIVATIONS = frozenset(

@@ -173,11 +173,17 @@ def _within(liberties: set[str], arrays: list[Any]) -> bool:
     return NO_INFS not in liberties or not any(np.isinf(array).any() for array in floats)
 
 
+def tolerances_of(rule: Rule) -> dict[str, Tolerance]:
+    """How closely results must agree, by their type."""
+    return {**TOLERANCES, **({"float64": TOLERANCES[rule.precision]} if rule.precision else {})}
+
+
 def _differences(
     rule: Rule, instance: Instance, feed: Feed, expected: list[Any], got: list[Any], taken: bool
 ) -> Iterator[Problem]:
+    allowed = tolerances_of(rule)
     for index, (name, before, after) in enumerate(zip(instance.outputs, expected, got, strict=True)):
-        difference = compare(name, before, after, dict(TOLERANCES), exact=rule.exact and not taken)
+        difference = compare(name, before, after, allowed, exact=rule.exact and not taken)
         if difference.problem and not (difference.rounding and _is_noise(instance, feed, index, difference)):
             yield Problem("wrong", f"{name}{_at(feed)}: {difference.problem}", feed=feed)
 

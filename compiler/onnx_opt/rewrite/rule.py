@@ -65,6 +65,7 @@ class Rule:
     """A rule with its name in the spelling of flags.
 
     `shared`: the matched interior may have other users; it stays for them. `exact`: results are equal to the bit.
+    `precision`: the type whose precision results have where it is coarser than their own.
     `finite_only`: they are the same where all numbers are finite; of NaN and infinities anything may come.
     `opsets`: the versions (first, last) of the root's domain that the rule is right for.
     """
@@ -76,6 +77,7 @@ class Rule:
     exact: bool = False
     opsets: tuple[int, int] | None = None
     finite_only: bool = False
+    precision: str = ""
     parameters: tuple[str, ...] = ()
 
     @property
@@ -101,6 +103,7 @@ def rule(
     exact: bool = False,
     opsets: tuple[int, int] | None = None,
     finite_only: bool = False,
+    precision: str = "",
 ) -> Callable[[Callable[..., Any]], Rule]:
     """Make a rule of a function. Its parameters name what the pattern binds, or `root`, `graph`, `target` and `fast`;
     the name is the function's with hyphens. Raises TypeError for a parameter that nothing binds."""
@@ -111,6 +114,6 @@ def rule(
         unknown = set(parameters) - names_in(pattern) - ALWAYS_BOUND
         if unknown:
             raise TypeError(f"rule {name}: its pattern binds {sorted(names_in(pattern))}, not {sorted(unknown)}")
-        return Rule(name, pattern, build, shared, exact, opsets, finite_only, parameters)
+        return Rule(name, pattern, build, shared, exact, opsets, finite_only, precision, parameters)
 
     return decorate

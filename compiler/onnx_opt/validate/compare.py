@@ -47,6 +47,13 @@ _DEFAULTS = {
     "float16": Tolerance(1e-2, 2e-3),
     "bfloat16": Tolerance(4e-2, 1.6e-2),
 }
+
+
+def default_tolerance(dtype: str) -> Tolerance:
+    """The tolerance of a floating-point type where the user gives none."""
+    return _DEFAULTS[dtype]
+
+
 _COARSE = Tolerance(0.25, 0.125)  # floats of 8 bits and less
 _QUANTIZED_FLIPS = 0.01
 

@@ -1,7 +1,7 @@
 """Rules that say what a target can't run with what it can, by the name of what the target lacks.
 
 Each is an equality that holds for every runtime; which of them a compilation needs, the target says: `Target.lacks`
-names operators, `Target.lacks_forms` what it rejects of operators that it has.
+names operators, `Target.lacks_forms` what it rejects of operators that it has, `Target.dtypes` its types.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping
 
 from onnx_opt.rewrite import Rule
 from onnx_opt.target import Target
-from onnx_opt_rules.legalize import definitions, products, quantization
+from onnx_opt_rules.legalize import definitions, double, moved_bytes, products, quantization
 
 Group = Mapping[str, tuple[Rule, ...]]
+
+FLOATS = frozenset({"float64"})
+"""Types for which there are rules."""
 
 GROUPS: tuple[Group, ...] = (
     {
@@ -35,7 +38,14 @@ GROUPS: tuple[Group, ...] = (
         "asymmetric quantization": (quantization.quantize_in_float, quantization.dequantize_in_float),
     },
     {
-        "unsigned bytes between nodes": (quantization.whole_numbers_there_and_back,),
+        "float64": (double.computed_in_fp32, double.filled_in_fp32),
+    },
+    {
+        "float64": (double.through_fp64,),
+        "unsigned bytes between nodes": (
+            moved_bytes.bytes_cast_before_they_move,
+            quantization.whole_numbers_there_and_back,
+        ),
     },
 )
 """Rules by what a target lacks; one group after the other is applied until nothing matches."""
@@ -43,7 +53,7 @@ GROUPS: tuple[Group, ...] = (
 
 def groups_for(target: Target) -> Iterator[tuple[Rule, ...]]:
     """The rules that a target needs, group by group."""
-    missing = target.lacks | target.lacks_forms
+    missing = target.lacks | target.lacks_forms | (FLOATS - target.dtypes)
     for group in GROUPS:
         rules = tuple({rule.name: rule for name, rules in group.items() if name in missing for rule in rules}.values())
         if rules:

@@ -41,18 +41,20 @@ def ask(model: str | Path | bytes | Graph, builder: str | None = None) -> list[R
     return list(examine(model, builder).rejections)
 
 
-def examine(model: str | Path | bytes | Graph, builder: str | None = None) -> Answer:
-    """What the parser makes of a model. `builder` chooses the module, as `modules.BUILDERS` names it."""
+def examine(model: str | Path | bytes | Graph, builder: str | None = None, after_passes: bool = False) -> Answer:
+    """What the parser makes of a model. `builder` chooses the module, as `modules.BUILDERS` names it; `after_passes`
+    says that our passes have been at the model, so that they are no remedy."""
     graph = model if isinstance(model, Graph) else load_bytes(model) if isinstance(model, bytes) else load(model)
-    return _Interview(graph, require_builder(builder)).run()
+    return _Interview(graph, require_builder(builder), after_passes).run()
 
 
 class _Interview:
     """The rounds of questions about one model."""
 
-    def __init__(self, graph: Graph, module: str) -> None:
+    def __init__(self, graph: Graph, module: str, after_passes: bool) -> None:
         self.graph = graph
         self.module = module
+        self.after_passes = after_passes
         self.path = graph.model.path
         self.proto = ModelProto.FromString(to_bytes(graph))
         self.operators: dict[str, str] = {}
@@ -108,7 +110,7 @@ class _Interview:
     def _rejection(self, fault: Fault, name: str) -> Rejection:
         text = NUMBERED.sub(lambda found: self._label(found[0]), " ".join(fault.text.split()))
         operator = self.operators.get(fault.name, fault.operator)
-        reason, remedy = remedies.explain(operator, text)
+        reason, remedy = remedies.explain(operator, text, self.after_passes)
         return Rejection(name, operator, reason, fault.function, remedy, fault.code, text)
 
     def _follows(self, index: int) -> bool:

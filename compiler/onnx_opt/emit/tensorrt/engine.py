@@ -21,6 +21,7 @@ from onnx_opt.emit.tensorrt.messages import About, Built, Parsed, Profile, Setti
 from onnx_opt.emit.tensorrt.modules import require_builder
 from onnx_opt.errors import TargetError
 from onnx_opt.files import ScratchFolder, atomic_file, is_special
+from onnx_opt.passes import registry
 from onnx_opt.worker import Crashed, Worker
 
 if TYPE_CHECKING:
@@ -82,13 +83,14 @@ class Engine:
             tell("writing the model for the builder", 0, 0)
             result.save(model)
             with (writer := atomic_file(output)):
-                built = self._build(result.model, model, settings, writer.temporary or output, tell)
+                built = self._build(result, model, settings, writer.temporary or output, tell)
         finally:
             scratch.remove()
         return _figures(built, settings, result)
 
-    def _build(self, graph: Graph, model: Path, settings: Settings, place: Path, tell: Tell) -> Built:
+    def _build(self, result: Result, model: Path, settings: Settings, place: Path, tell: Tell) -> Built:
         """Build in a process of its own, which is ended with us and when we are interrupted."""
+        graph = result.model
         phase = ["reading the model"]
 
         def hear(kind: str, name: str, done: int, total: int) -> None:
@@ -106,7 +108,7 @@ class Engine:
         finally:
             worker.kill()
         if isinstance(built, Parsed):
-            raise _refused(graph, self.builder)
+            raise _refused(result, self.builder)
         for changed in ask.changed_types(graph, built.parsed):
             raise TargetError(changed.reason, node=changed.node, remedy=changed.remedy)
         return built
@@ -160,17 +162,18 @@ def _matches(node: Node, operator: str, operands: tuple[int, ...]) -> bool:
     return node.op == operator and len({node.input(index) for index in operands}) < len(operands)
 
 
-def _refused(graph: Graph, builder: str | None) -> TargetError:
+def _refused(result: Result, builder: str | None) -> TargetError:
     """The first node that the parser rejects, and how many more there are."""
-    found = ask.examine(graph, builder).rejections
+    after_passes = any(cls.legalizes and name in result.report.pipeline for name, cls in registry().passes.items())
+    found = ask.examine(result.model, builder, after_passes).rejections
     if not found:
         return TargetError("the parser refuses the model and gives no reason")
     first, more = found[0], len(found) - 1
-    others = f"; {more} more: onnx-opt check --target tensorrt lists them" if more else ""
+    others = f"{more} more: onnx-opt check --target tensorrt lists them" if more else ""
     what = f"TensorRT rejects {first.operator}: " if first.operator else "TensorRT rejects it: "
     function = f" [{first.function}]" if first.function else ""
-    remedy = f"{first.remedy or 'no remedy is known'}{others}"
-    return TargetError(f"{what}{first.reason}{function}", node=first.node or None, remedy=remedy)
+    remedy = "; ".join(filter(None, (first.remedy, others)))
+    return TargetError(f"{what}{first.reason}{function}", node=first.node or None, remedy=remedy or None)
 
 
 def _figures(built: Built, settings: Settings, result: Result) -> dict[str, Any]:

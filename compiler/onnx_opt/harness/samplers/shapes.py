@@ -150,7 +150,8 @@ def constant_of_shape(site: Site) -> None:
     dims = site.wish.dims if site.wish.dims is not None else site.draw.dims(site.draw.integer(0, 3))
     site.operand(0, array=np.array(dims, np.int64), side=True)
     if site.draw.chance(0.7):
-        site.attr("value", np.array([site.draw.pick([0, 1, 2])], np.float32))
+        dtype = np.float64 if site.grower.elem_type == TensorProto.DOUBLE else np.float32
+        site.attr("value", np.array([site.draw.pick([0, 1, 2])], dtype))
 
 
 @sampler("Expand")

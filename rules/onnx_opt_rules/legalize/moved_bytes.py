@@ -1,0 +1,31 @@
+"""Unsigned bytes that are moved, for runtimes that have them at inputs and outputs of a model alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnx import TensorProto
+
+from onnx_opt.ir import Node, Value
+from onnx_opt.rewrite import op, require, rest, rule
+from onnx_opt_rules.legalize.quantization import require_plain
+
+MOVES = (
+    "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "GatherElements",
+    "GatherND", "Expand", "Tile", "DepthToSpace", "SpaceToDepth",
+)  # fmt: skip
+"""Operators whose result holds elements of the first operand and nothing else, of whatever type it is."""
+WANTED = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32, TensorProto.INT64})
+"""Types that all of them take in every version."""
+
+
+@rule(op.Cast(op[MOVES]("x", rest("operands")).named("move")).named("cast"), shared=True)
+def bytes_cast_before_they_move(x: Value, operands: list[Value], move: Node, cast: Node) -> Any:
+    """Unsigned bytes are cast before they are moved: cast(move(x)) = move(cast(x)), element by element."""
+    if x.elem_type != TensorProto.UINT8:
+        return None
+    require_plain(cast)
+    wanted = cast.outputs[0].elem_type
+    require(wanted in WANTED, "operators that move elements may not take the wanted type")
+    others = (operand if operand.name else None for operand in operands)
+    return op[move.op](op.Cast(x, to=wanted), *others, **dict(move.attrs))
