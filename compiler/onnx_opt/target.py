@@ -219,8 +219,9 @@ _TENSORRT_LACKS = frozenset({
 
 # What it rejects of operators that it knows.
 _TENSORRT_LACKS_FORMS = frozenset({
-    "Attention without a fused kernel", "LayerNormalization with statistics", "asymmetric quantization",
-    "unsigned bytes between nodes",
+    "Attention without a fused kernel", "LayerNormalization with statistics", "MatMul of a vector and a stack",
+    "MatMul of integers", "MaxPool with gaps", "ReduceMax of bools", "Relu of integers", "Slice without axes",
+    "asymmetric quantization", "unsigned bytes between nodes",
 })  # fmt: skip
 
 TENSORRT = Target(

@@ -26,6 +26,17 @@ REFUSED = {
     "loss": "g (float[3,5] x, int64[3] t) => (float y) { y = SoftmaxCrossEntropyLoss (x, t) }",
     "statistics": """g (float[3,4] x, float[4] s) => (float[3,4] y, float[3,1] m) {
         y, m = LayerNormalization (x, s) }""",
+    "vector": "g (float[3] a, float[2,3,4] b) => (float[2,4] y) { y = MatMul (a, b) }",
+    "product of integers": "g (int32[2,3] a, int32[3,4] b) => (int32[2,4] y) { y = MatMul (a, b) }",
+    "relu of integers": "g (int32[3] x) => (int32[3] y) { y = Relu (x) }",
+    "slice": """g (float[4,5] x) => (float[2,5] y) <int64[1] s = {1}, int64[1] e = {3}> { y = Slice (x, s, e) }""",
+    "pool with gaps": """g (float[1,2,9,9] x) => (float[1,2,7,7] y) {
+        y = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (x) }""",
+    "bits": """<ir_version: 8, opset_import: ["" : 18]>
+        g (int32[3] a, int32[3] b) => (int32[3] y) { y = BitwiseXor (a, b) }""",
+    "sequence": """g (float[2] a, float[3] b) => (float[5] y) {
+        s = SequenceConstruct (a, b) y = ConcatFromSequence <axis = 0> (s) }""",
+    "parts": """g (float[4,2] x) => (float[1,2] y) <int64 i = {2}> { s = SplitToSequence (x) y = SequenceAt (s, i) }""",
 }
 
 

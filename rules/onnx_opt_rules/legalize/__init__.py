@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from onnx_opt.rewrite import Rule
 from onnx_opt.target import Target
-from onnx_opt_rules.legalize import definitions, double, moved_bytes, products, quantization
+from onnx_opt_rules.legalize import bits, definitions, double, forms, moved_bytes, products, quantization
 
 Group = Mapping[str, tuple[Rule, ...]]
 
@@ -25,6 +25,7 @@ GROUPS: tuple[Group, ...] = (
     },
     # First what covers more, so that little is left for the rules behind it.
     {
+        "BitwiseAnd": (bits.lowest_bits,),
         "MatMulInteger": (products.matmul_of_integers_to_float,),
         "ConvInteger": (products.conv_of_integers_to_float,),
         "asymmetric quantization": (quantization.dequantized_constant, quantization.signed_bytes),
@@ -36,6 +37,19 @@ GROUPS: tuple[Group, ...] = (
         "QLinearConv": (products.quantized_conv,),
         "DynamicQuantizeLinear": (products.quantize_by_range,),
         "asymmetric quantization": (quantization.quantize_in_float, quantization.dequantize_in_float),
+    },
+    {
+        "BitwiseAnd": (bits.by_digits,),
+        "BitwiseOr": (bits.by_digits,),
+        "BitwiseXor": (bits.by_digits,),
+        "BitwiseNot": (bits.not_of_bits,),
+        "BitShift": (bits.shift_of_bits,),
+        "MatMul of a vector and a stack": (forms.vector_times_matrices,),
+        "MatMul of integers": (forms.product_of_integers,),
+        "MaxPool with gaps": (forms.dilated_max_pool,),
+        "ReduceMax of bools": (forms.reduction_of_bools,),
+        "Relu of integers": (forms.relu_of_integers,),
+        "Slice without axes": (forms.slice_of_the_first_axes,),
     },
     {
         "float64": (double.computed_in_fp32, double.filled_in_fp32),

@@ -112,6 +112,34 @@ def _joined(node: Node, steps: int) -> Bounds | None:
     return min(part[0] for part in parts if part), max(part[1] for part in parts if part)
 
 
+def _remainder(node: Node, steps: int) -> Bounds | None:
+    """Of integers, modulo a positive constant: the result has the sign of that."""
+    divisor = _constant_bounds(node.inputs[1])
+    whole = divisor is not None and divisor[0] > 0 and not node.attribute("fmod", 0)
+    return (0, divisor[1] - 1) if whole and divisor is not None else None
+
+
+def _quotient(node: Node, steps: int) -> Bounds | None:
+    """Of integers that are not negative, by a positive constant."""
+    found, divisor = whole_bounds(node.inputs[0], steps), _constant_bounds(node.inputs[1])
+    if found is None or divisor is None or found[0] < 0 or divisor[0] < 1 or types.is_float(value_type(node)):
+        return None
+    return found[0] // divisor[1], found[1] // divisor[0]
+
+
+def value_type(node: Node) -> int:
+    """The element type of a node's first result."""
+    return node.outputs[0].elem_type
+
+
+def _product(node: Node, steps: int) -> Bounds | None:
+    """Of integers that are not negative."""
+    one, other = (whole_bounds(operand, steps) for operand in node.inputs[:2])
+    if one is None or other is None or min(one[0], other[0]) < 0 or types.is_float(value_type(node)):
+        return None
+    return one[0] * other[0], one[1] * other[1]
+
+
 _FORMULAS: dict[str, Callable[[Node, int], Bounds | None]] = {
     "Round": _rounded,
     "Floor": _rounded,
@@ -121,6 +149,9 @@ _FORMULAS: dict[str, Callable[[Node, int], Bounds | None]] = {
     "Add": _added(1),
     "Sub": _added(-1),
     "Concat": _joined,
+    "Mod": _remainder,
+    "Div": _quotient,
+    "Mul": _product,
 }
 
 

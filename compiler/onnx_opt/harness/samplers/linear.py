@@ -189,11 +189,12 @@ def matmul(site: Site) -> None:
         batch = b.dims[:-2] if not site.is_computed(0) else batch
         site.operand(0, (*batch, rows, depth), exact=True)
         return
-    a = site.operand(0, (*batch, rows, depth))
+    a = site.operand(0, (depth,) if wish is None and batch and draw.chance(0.3) else (*batch, rows, depth))
     if not a.dims:
         raise Unfit("MatMul needs rows")
     depth = a.dims[-1]
-    forms: list[Dims] = [(depth, columns)] * 6 + [(*a.dims[:-2], depth, columns)] * 3 + [(depth,)]
+    stack, often = (a.dims[:-2], 3) if len(a.dims) > 1 else (batch, 12)
+    forms: list[Dims] = [(depth, columns)] * 6 + [(*stack, depth, columns)] * often + [(depth,)]
     if wish is not None or site.is_computed(1):
         forms = forms[:9]
     site.operand(1, draw.pick(forms), exact=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx import TensorProto
+
 from onnx_opt.harness.draw import Dims, ordinary, positive
 from onnx_opt.harness.samplers.movement import axis_of, int_list
 from onnx_opt.harness.samplers.registry import sampler
@@ -19,7 +21,10 @@ REDUCTIONS = ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSum
 def reduce(site: Site) -> None:
     """Axes are an attribute in earlier operator sets, then an operand; without any, all are reduced."""
     draw, wish = site.draw, site.wish.dims
-    x = site.operand(0, _larger(site, wish), filler=positive if site.op == "ReduceLogSum" else ordinary)
+    takes_bools = site.op in ("ReduceMax", "ReduceMin") and site.version >= 20
+    kind = TensorProto.BOOL if takes_bools and draw.chance(0.3) else 0
+    filler = positive if site.op == "ReduceLogSum" else ordinary
+    x = site.operand(0, _larger(site, wish), elem_type=kind, filler=filler)
     if not x.dims:
         raise Unfit("a scalar has no axes")
     keep = site.attr("keepdims", 1 if wish is not None and len(wish) == len(x.dims) else draw.pick([0, 1]))
