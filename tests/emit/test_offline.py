@@ -143,6 +143,18 @@ def test_figures_in_the_report(model: Path, tmp_path: Path) -> None:
     assert any("com.microsoft.nchwc::Conv" in text for text in emitted["vendor_operators"])
 
 
+def test_each_node_still_leads_to_the_original(model: Path, tmp_path: Path) -> None:
+    flags = ("--target", "ort-cpu", "--ort-level", "all", "--metadata", "-q")
+    assert run(model, "-o", tmp_path / "out.onnx", *flags).code == 0
+    arguments = ("--iterations", 2, "--warm-up", 0, "--profile", "--json")
+    (profile,) = json.loads(run("bench", tmp_path / "out.onnx", *arguments).out)["profiles"]
+    nodes = {frozenset(node["origins"]): node for node in profile["nodes"]}
+    assert "com.microsoft.nchwc" in str(ops(tmp_path / "out.onnx"))
+    found = {name for names in nodes for name in names}
+    assert {"first", "act", "left", "sum", "last"} <= found <= {"first", "act", "left", "right", "sum", "last"}
+    assert "onnxruntime-all" in nodes[frozenset({"first", "act"})]["rules"]
+
+
 def test_without_validation_it_is_unchecked(model: Path, tmp_path: Path) -> None:
     flags = ("--target", "ort-cpu", "--ort-level", "all", "--no-validate", "--json")
     assert json.loads(run(model, "-o", tmp_path / "out.onnx", *flags).out)["status"] == "unchecked"

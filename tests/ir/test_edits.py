@@ -192,3 +192,14 @@ def test_graphsurgeon_exports_the_graph():
     graph = load(parse(CHAIN))
     exported = gs.export_onnx(graph, do_type_check=False)
     assert describe(exported) == describe(parse(CHAIN))
+
+
+def test_a_new_metadata_entry_takes_the_place_of_the_old_one():
+    model = parse(CHAIN)
+    onnx.helper.set_model_props(model, {"kept": "as it is", "replaced": "before"})
+    graph = load(model.SerializeToString())
+    graph.model.metadata.update({"replaced": "after", "added": "too"})
+    saved = onnx.ModelProto.FromString(to_bytes(graph))
+    onnx.checker.check_model(saved)
+    entries = [(entry.key, entry.value) for entry in saved.metadata_props]
+    assert entries == [("kept", "as it is"), ("replaced", "after"), ("added", "too")]

@@ -7,6 +7,7 @@ import pytest
 from onnx import parser
 
 from onnx_opt.errors import TargetError, UsageError
+from onnx_opt.runtime import bench as bench_module
 from onnx_opt.runtime.bench import Effort, bench
 from onnx_opt.runtime.settings import Settings
 from onnx_opt.validate.run import Runtime
@@ -87,3 +88,26 @@ def test_an_operator_that_is_missing_names_the_model() -> None:
 def test_a_sample_that_the_model_refuses() -> None:
     with pytest.raises(UsageError):
         bench([source(DOUBLE)], PLAIN, QUICK, data=[{"x": np.ones((2, 5), np.float32)}])
+
+
+def test_one_thread_is_compared_by_processor_time() -> None:
+    assert bench([source(DOUBLE), source(DOUBLE)], PLAIN, QUICK).clock == "processor time"
+    assert bench([source(DOUBLE), source(DOUBLE)], Runtime(2, settings=Settings()), QUICK).clock == "wall time"
+
+
+def test_two_models_are_loaded_a_few_times_in_changing_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+
+    class Watched(bench_module._Subject):
+        def open(self, warm_up: float) -> None:
+            opened.append(len(self.feed))
+            super().open(warm_up)
+
+    monkeypatch.setattr(bench_module, "_Subject", Watched)
+    monkeypatch.setattr(bench_module, "LOADING", 100.0)
+    two_inputs = DOUBLE.replace(" x) =>", " x, float[1] unused) =>")
+    bench([source(DOUBLE), source(two_inputs)], PLAIN, Effort(seconds=0.1, warm_up=0))
+    assert opened == [1, 2, 2, 1] * 2
+    opened.clear()
+    bench([source(DOUBLE)], PLAIN, Effort(seconds=0.1, warm_up=0))
+    assert opened == [1]

@@ -10,9 +10,10 @@ import pytest
 from onnx import ModelProto, parser
 
 import onnx_opt
-from onnx_opt.runtime.profile import name_nodes, profile, trace
-from onnx_opt.runtime.profiler import Ran, timings
+from onnx_opt.runtime.profile import name_nodes, profile
+from onnx_opt.runtime.profiler import timings
 from onnx_opt.runtime.settings import Settings
+from onnx_opt.runtime.trace import Step, steps_of, trace
 from onnx_opt.validate.run import Runtime
 from onnx_opt.validate.source import Source
 
@@ -64,33 +65,33 @@ def test_a_fused_node_computes_what_lies_between_its_inputs_and_its_outputs() ->
     model = model_of(CHAIN)
     assert name_nodes(model) == {"one", "b", "three", "four", "five"}  # the second bears the name of its result
     graph = [
-        Ran("f", "Fused", ("x",), ("b",)),
-        Ran("g", "Gelu", ("b",), ("d",)),
-        Ran("five", "Add", ("d", "b"), ("y",)),
+        Step("f", "Fused", ("x",), ("b",)),
+        Step("g", "Gelu", ("b",), ("d",)),
+        Step("five", "Add", ("d", "b"), ("y",)),
     ]
-    assert trace(model, graph) == {"f": ["one", "b"], "g": ["three", "four"], "five": ["five"]}
+    assert trace(steps_of(model), graph) == {"f": ["one", "b"], "g": ["three", "four"], "five": ["five"]}
 
 
 def test_a_node_that_changes_the_layout_only_computes_nothing_of_the_file() -> None:
     graph = [
-        Ran("in", "ReorderInput", ("x",), ("reorder",)),
-        Ran("b_nchwc", "Conv", ("reorder",), ("reorder_token_1",)),
-        Ran("out", "ReorderOutput", ("reorder_token_1",), ("b",)),
+        Step("in", "ReorderInput", ("x",), ("reorder",)),
+        Step("b_nchwc", "Conv", ("reorder",), ("reorder_token_1",)),
+        Step("out", "ReorderOutput", ("reorder_token_1",), ("b",)),
     ]
     model = model_of(CHAIN)
     name_nodes(model)
-    assert trace(model, graph) == {"in": [], "b_nchwc": ["one", "b"], "out": []}
+    assert trace(steps_of(model), graph) == {"in": [], "b_nchwc": ["one", "b"], "out": []}
 
 
 def test_a_node_with_results_of_new_names_is_known_by_its_own() -> None:
     graph = [
-        Ran("one/MatMulAddFusion_token_4", "Gemm", ("x",), ("made_up",)),
-        Ran("InsertedPrecisionFreeCast_d_nchwc", "Conv", ("made_up",), ("made_up_too",)),
-        Ran("five", "Add", ("made_up_too", "made_up"), ("y",)),
+        Step("one/MatMulAddFusion_token_4", "Gemm", ("x",), ("made_up",)),
+        Step("InsertedPrecisionFreeCast_d_nchwc", "Conv", ("made_up",), ("made_up_too",)),
+        Step("five", "Add", ("made_up_too", "made_up"), ("y",)),
     ]
     model = model_of(CHAIN)
     name_nodes(model)
-    found = trace(model, graph)
+    found = trace(steps_of(model), graph)
     assert found["one/MatMulAddFusion_token_4"] == ["one"]
     assert found["InsertedPrecisionFreeCast_d_nchwc"] == ["b", "three", "four"]
 

@@ -20,7 +20,7 @@ HELP = """Measure how long a model takes in ONNX Runtime, or two models against 
 
 Inputs and outputs lie where the provider wants them (I/O binding): no copy is timed. Two models take turns in short
 blocks; their ratio comes with a 95% confidence interval. Inputs are yours (--data, the first sample) or random."""
-COLUMNS = ("model", "runs", "mean ms", "p50", "p90", "p99", "min", "runs/s")
+COLUMNS = ("model", "runs", "mean ms", "p50", "p90", "p99", "min", "runs/s", "load ms")
 SHOWN_NODES = 20
 
 
@@ -102,7 +102,13 @@ def _print(found: Bench, profiles: list[Profile]) -> None:
     for each in found.models:
         times = each.latency
         figures = (times.mean, times.p50, times.p90, times.p99, times.min)
-        table.add_row(Text(printable(each.name)), str(times.runs), *map(_ms, figures), f"{times.throughput:.4g}")
+        table.add_row(
+            Text(printable(each.name)),
+            str(times.runs),
+            *map(_ms, figures),
+            f"{times.throughput:.4g}",
+            _ms(1e3 * each.load_s),
+        )
     console.print(table)
     for note in (f"{each.name}: {note}" for each in found.models for note in each.notes):
         click.echo(printable(f"note: {note}"))
@@ -126,7 +132,7 @@ def _verdict(found: Bench) -> str:
     says = f"the second is {ratio.speedup:.3f} times as fast as the first"
     if ratio.low is None or ratio.high is None:
         return f"{says}; {ratio.rounds} rounds are too few for an interval (more --seconds)"
-    interval = f"95% confidence: {ratio.low:.3f} to {ratio.high:.3f}, {ratio.rounds} rounds"
+    interval = f"95% confidence: {ratio.low:.3f} to {ratio.high:.3f}, {ratio.rounds} rounds, {found.clock}"
     return f"{says} ({interval})" + ("" if ratio.shows_a_difference else ": no difference shown")
 
 

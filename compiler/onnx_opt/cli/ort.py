@@ -41,11 +41,11 @@ def session_of(given: Mapping[str, Any]) -> Settings | None:
 
 
 def _settings(given: Mapping[str, Any]) -> Settings | None:
-    provider, options, session = given["provider"], given["provider_options"], given["session_options"]
-    if given["ort_level"] is None and not (provider or options or session):
+    provider, of_provider, of_session = given["provider"], given["provider_options"], given["session_options"]
+    if given["ort_level"] is None and not (provider or of_provider or of_session):
         return None
     own = find_target(given["target"]).provider if given["ort_level"] is not None else CPU
-    return read_settings(provider or own or CPU, options, session, DISABLED)
+    return read_settings(provider or own or CPU, of_provider, of_session, DISABLED)
 
 
 def read(given: Mapping[str, Any], output: Path | None) -> Emitter | None:
@@ -58,14 +58,10 @@ def read(given: Mapping[str, Any], output: Path | None) -> Emitter | None:
 
     from onnx_opt.emit.offline import OfflineGraph
 
-    target = find_target(given["target"])
-    emitter = OfflineGraph(target, Settings(level=given["ort_level"]), given["jobs"], _libraries(given))
-    if not target.provider:
-        emitter.check()  # says so
     settings = _settings(given)
     assert settings is not None
-    return replace(emitter, settings=replace(settings, level=given["ort_level"]))
-
-
-def _libraries(given: Mapping[str, Any]) -> tuple[Path, ...]:
-    return tuple(map(Path, given["custom_ops"]))
+    libraries = tuple(map(Path, given["custom_ops"]))
+    asked = replace(settings, level=given["ort_level"])
+    emitter = OfflineGraph(find_target(given["target"]), asked, given["jobs"], libraries)
+    emitter.check()
+    return emitter

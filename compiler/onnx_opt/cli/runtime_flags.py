@@ -19,8 +19,12 @@ def provider_flags() -> list[click.Parameter]:
     """Which provider, and the options of provider and session."""
     return [
         click.Option(["--provider"], metavar="NAME", help="What runs it: cpu, cuda, dml, tensorrt, ...  [cpu]"),
-        click.Option(["--provider-option", "provider_options"], multiple=True, metavar="KEY=VALUE", help="As it is."),
-        click.Option(["--session-option", "session_options"], multiple=True, metavar="KEY=VALUE", help="As it is."),
+        click.Option(
+            ["--provider-option", "provider_options"], multiple=True, metavar="KEY=VALUE", help="Passed to it."
+        ),
+        click.Option(
+            ["--session-option", "session_options"], multiple=True, metavar="KEY=VALUE", help="Passed to the session."
+        ),
     ]
 
 

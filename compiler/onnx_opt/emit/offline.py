@@ -6,6 +6,7 @@ made deterministic too, for ONNX Runtime numbers some of its nodes anew in each 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt import worker
+from onnx_opt.compilation import origins_of
 from onnx_opt.emit import Tell
 from onnx_opt.errors import OnnxOptError, TargetError, UsageError, ValidationError
 from onnx_opt.files import ScratchFolder, put_in_place
 from onnx_opt.ir import Graph, Node, gc_paused, load, save
 from onnx_opt.ir.order import toposort
+from onnx_opt.runtime.profile import ORIGINS
 from onnx_opt.runtime.settings import TENSORRT, Settings, find_provider, short_name
+from onnx_opt.runtime.trace import Step, trace
 from onnx_opt.target import Target
 from onnx_opt.validate.source import Source
 
@@ -76,6 +80,8 @@ class OfflineGraph:
         graph = load(made)
         with gc_paused():
             settle(graph)
+            if ORIGINS in result.model.model.metadata:
+                graph.model.metadata[ORIGINS] = json.dumps(self._origins(result.model, graph), sort_keys=True)
         candidate = scratch.path / "settled" / output.name
         candidate.parent.mkdir()
         save(graph, candidate)
@@ -110,6 +116,18 @@ class OfflineGraph:
             raise
         return folder / _GRAPH
 
+    def _origins(self, ours: Graph, graph: Graph) -> dict[str, Any]:
+        """The nodes of the original that each node of the written graph stands for, and the rules that made it."""
+        known, found = origins_of(ours), {}
+        for name, inside in trace(_steps(ours), _steps(graph)).items():
+            of_each = [known.get(each, {"nodes": [each], "rules": []}) for each in inside]
+            rules = [] if inside == [name] else [f"onnxruntime-{self.settings.level}"]
+            rules += [rule for each in of_each for rule in each["rules"]]
+            if rules:
+                nodes = [node for each in of_each for node in each["nodes"]]
+                found[name] = {"nodes": list(dict.fromkeys(nodes)), "rules": list(dict.fromkeys(rules))}
+        return found
+
     def _prove(self, result: Result, candidate: Path, tell: Tell) -> None:
         if result.search is None:
             return
@@ -120,6 +138,7 @@ class OfflineGraph:
             reason = f"what ONNX Runtime makes of it at level '{self.settings.level}' is wrong: {verdict.reason}"
             lower = LEVELS[: LEVELS.index(self.settings.level)][-1:]
             remedy = f"try --ort-level {lower[0]}" if lower else "leave --ort-level out"
+            remedy += ", or allow more with --tolerance"
             raise ValidationError(reason, path=result.source.name, remedy=remedy)
         report = result.report
         report.add_verdict(verdict, report.faults, [])
@@ -144,6 +163,14 @@ class OfflineGraph:
             "file_bytes": output.stat().st_size,
             "weights_bytes": weights.stat().st_size if weights.exists() else None,
         }
+
+
+def _steps(graph: Graph) -> list[Step]:
+    return [
+        Step(node.label(), node.op, tuple(v.name for v in node.inputs), tuple(v.name for v in node.outputs))
+        for scope in graph.model.all_graphs()
+        for node in scope
+    ]
 
 
 def weights_of(path: Path) -> Path:

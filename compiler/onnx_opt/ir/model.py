@@ -42,7 +42,8 @@ class Model:
         self.functions: list[Function] = []
         self.producer_name = self.producer_version = ""
         self.metadata: dict[str, str] = {}
-        """Entries to add to the model's metadata_props when it is saved; those of the source stay as they are."""
+        """Entries of the model's metadata_props to be written when it is saved, in place of those of the source under
+        the same keys; the others stay as they are."""
         self.names = Names()
         """The names of all values."""
         self.graph: Graph

@@ -90,6 +90,8 @@ class _Writer:
             elif field == MODEL_FUNCTION:
                 if span in functions:
                     out.extend(_nest(MODEL_FUNCTION, self.done[functions[span]]))
+            elif field == MODEL_METADATA and self._metadata_key(span) in model.metadata:
+                continue  # the new entry takes its place: a key may stand there once
             elif field == MODEL_OPSET and not opsets_written:
                 out.extend(self._opset_imports())
                 opsets_written = True
@@ -99,6 +101,11 @@ class _Writer:
             entry = StringStringEntryProto(key=key, value=value)
             out.append(wire.encode_field(MODEL_METADATA, entry.SerializeToString()))
         return out
+
+    def _metadata_key(self, span: Span) -> str:
+        if not self.model.metadata:
+            return ""
+        return str(StringStringEntryProto.FromString(bytes(self.view[span.start : span.end])).key)
 
     def _external_active(self) -> bool:
         return self.external is not None and self.external.active

@@ -1,7 +1,9 @@
 """Measuring how long a model takes, alone or beside another one.
 
 Two models take turns in short blocks, in changing order, so that whatever else the machine does hits both; what is said
-of them is the ratio of each round, not that of two averages.
+of them is the ratio of each round, not that of two averages. They are loaded anew a few times, for where a model comes
+to lie in memory makes a difference of its own. With one thread it is processor time that is compared: what other
+processes take does not count.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -18,6 +20,8 @@ import numpy as np
 from onnx_opt import worker
 from onnx_opt.runtime.execute import Sample, execute, load_error, located
 from onnx_opt.runtime.latency import LEAST_ROUNDS, Latency, Ratio
+from onnx_opt.runtime.settings import CPU
+from onnx_opt.runtime.stopwatch import Block
 from onnx_opt.validate.figures import is_float
 from onnx_opt.validate.run import CannotLoad, Feed, Runtime, Session
 from onnx_opt.validate.signature import Signature
@@ -30,6 +34,10 @@ BLOCK_S = 0.02
 """Seconds that one turn takes: long beside the switch from one model to the other, short beside what disturbs."""
 PATIENCE, LEAST_PATIENCE_S = 4.0, 5.0
 """Times the duration asked for, and seconds at least, that a comparison of slow models may take for rounds enough."""
+SITTINGS, LOADING = 4, 0.25
+"""How often two models are loaded, as long as that takes no more than this part of the time to measure."""
+DISTURBED = 0.05
+"""The part of the time that others may have the processor before it is mentioned."""
 
 Tell = Callable[[str, int, int], object]
 
@@ -46,10 +54,12 @@ class Effort:
 
 @dataclass(frozen=True)
 class Measured:
-    """One model: its latency, how its providers are ordered, and what the user should know."""
+    """One model: its latency, the seconds in which it was loaded (the least of a few), its providers in order, and what
+    the user should know."""
 
     name: str
     latency: Latency
+    load_s: float
     providers: list[str]
     notes: list[str] = field(default_factory=list)
 
@@ -57,6 +67,7 @@ class Measured:
         return {
             "model": self.name,
             "latency_ms": self.latency.to_dict(),
+            "load_s": self.load_s,
             "providers": self.providers,
             "notes": self.notes,
         }
@@ -64,11 +75,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bench:
-    """What came out: one model or two, and for two their ratio (above 1 the second is faster); `sample` is what
-    the first ran on, `feeds` what each did."""
+    """What came out: one model or two, and for two their ratio (above 1 the second is faster) by `clock`, "wall
+    time" or "processor time"; `sample` is what the first ran on, `feeds` what each did."""
 
     models: list[Measured]
     ratio: Ratio | None
+    clock: str
     sample: Sample
     feeds: list[Feed] = field(default_factory=list)
 
@@ -78,7 +90,7 @@ class Bench:
             "inputs": inputs,
             "chosen_dims": dict(self.sample.sizes),
             "models": [measured.to_dict() for measured in self.models],
-            "speedup": self.ratio.to_dict() if self.ratio else None,
+            "speedup": {**self.ratio.to_dict(), "clock": self.clock} if self.ratio else None,
         }
 
 
@@ -104,75 +116,106 @@ def bench(
     looking = looking or runtime
     tell("looking for inputs", 0, 0)
     sample = execute(models[0], looking, data, dims, shapes, seed, limit=1)[0]
-    subjects: list[_Subject] = []
-    try:
-        for model in models:
-            tell("warming up", 0, 0)
-            feed: Feed = sample.feed
-            notes: list[str] = []
-            if subjects:
-                feed, notes = _inputs_of(model, looking, sample, {"dims": dims, "shapes": shapes, "seed": seed})
-            subjects.append(_Subject(model, runtime, feed, notes, fixed))
-            subjects[-1].warm_up(effort)
-        rounds = _take_turns(subjects, effort, tell)
-    finally:
-        for subject in subjects:
-            subject.close()
-    ratio = Ratio.of(*([median(block) for block in blocks] for blocks in rounds)) if len(models) > 1 else None
-    measured = [subject.measured(blocks) for subject, blocks in zip(subjects, rounds, strict=True)]
-    return Bench(measured, ratio, sample, [subject.feed for subject in subjects])
+    subjects = [_Subject(models[0], runtime, sample.feed, [], fixed)]
+    for model in models[1:]:
+        feed, notes = _inputs_of(model, looking, sample, {"dims": dims, "shapes": shapes, "seed": seed})
+        subjects.append(_Subject(model, runtime, feed, notes, fixed))
+    _measure(subjects, effort, tell)
+    by_work = runtime.threads == 1 and runtime.settings.provider == CPU
+    ratio = Ratio.of(*(subject.per_round(by_work) for subject in subjects)) if len(models) > 1 else None
+    clock = "processor time" if by_work else "wall time"
+    return Bench([subject.measured() for subject in subjects], ratio, clock, sample, [each.feed for each in subjects])
 
 
 class _Subject:
-    """A model in the worker."""
+    """A model, and its blocks round by round; while it is open, it is in the worker."""
 
     def __init__(self, model: Source, runtime: Runtime, feed: Feed, notes: list[str], fixed: bool) -> None:
-        self.model, self.feed, self.notes = model, feed, notes
-        self._place = worker.shared()
-        with located(model):
-            self._handle = self._place.make(_STOPWATCH, model.absolute(), runtime, dict(feed), fixed)
-            self.providers: list[str] = self._place.get(self._handle, "providers")
-            if copies := self._place.get(self._handle, "copies"):
-                self.notes.append(f"inputs and outputs are copied in each run: {copies}")
+        self.model, self.runtime, self.feed, self.notes, self.fixed = model, runtime, feed, notes, fixed
+        self.blocks: list[Block] = []
+        self.loads: list[float] = []
+        self.providers: list[str] = []
         self.runs = 1  # of a block
+        self._handle: int | None = None
 
-    def warm_up(self, effort: Effort) -> None:
+    def open(self, warm_up: float) -> None:
+        """Load it, and run it for so many seconds."""
+        self._place = worker.shared()
         with located(self.model):
-            seconds = self._place.call(self._handle, "warm_up", effort.warm_up)
+            arguments = (self.model.absolute(), self.runtime, dict(self.feed), self.fixed)
+            self._handle = self._place.make(_STOPWATCH, *arguments)
+            self.providers = self._place.get(self._handle, "providers")
+            self.loads.append(self._place.get(self._handle, "load_s"))
+            if (copies := self._place.get(self._handle, "copies")) and len(self.loads) == 1:
+                self.notes.append(f"inputs and outputs are copied in each run: {copies}")
+            seconds = self._place.call(self._handle, "warm_up", warm_up)
         self.runs = max(1, math.ceil(BLOCK_S / max(seconds, 1e-7)))
 
-    def block(self, runs: int, discarded: int) -> list[float]:
+    def run(self, runs: int, discarded: int) -> None:
+        """One block."""
         with located(self.model):
-            times: list[float] = self._place.call(self._handle, "block", runs, discarded)
-        return times
-
-    def measured(self, blocks: Sequence[Sequence[float]]) -> Measured:
-        latency = Latency.of([seconds for block in blocks for seconds in block])
-        return Measured(self.model.name, latency, self.providers, self.notes)
+            self.blocks.append(self._place.call(self._handle or 0, "block", runs, discarded))
 
     def close(self) -> None:
-        self._place.drop(self._handle)
+        if self._handle is not None:
+            self._place.drop(self._handle)
+        self._handle = None
+
+    def per_round(self, by_work: bool) -> list[float]:
+        """What a run of each round took."""
+        return [median(block.worked if by_work else block.seconds) for block in self.blocks]
+
+    def measured(self) -> Measured:
+        seconds = [each for block in self.blocks for each in block.seconds]
+        notes, worked = list(self.notes), sum(map(sum, (block.worked for block in self.blocks)))
+        if self.runtime.settings.provider == CPU and (lost := 1 - worked / sum(seconds)) > DISTURBED:
+            notes.append(f"for {lost:.0%} of the time it had no processor: other work on this machine disturbs")
+        return Measured(self.model.name, Latency.of(seconds), min(self.loads), self.providers, notes)
 
 
-def _take_turns(subjects: Sequence[_Subject], effort: Effort, tell: Tell) -> list[list[list[float]]]:
-    """The blocks of each model, round by round. Beside another model, the first run of a block does not count: it finds
-    caches and threads as the other left them."""
-    rounds: list[list[list[float]]] = [[] for _ in subjects]
+def _measure(subjects: Sequence[_Subject], effort: Effort, tell: Tell) -> None:
+    """Run the models in as many sittings as their loading allows, in each in another order."""
+    number, sittings = 0, 1
+    while number < sittings:
+        order = subjects if number % 2 == 0 else subjects[::-1]
+        tell("warming up", 0, 0)
+        try:
+            for subject in order:
+                subject.open(effort.warm_up / (1 if number == 0 else SITTINGS))
+            if number == 0:
+                sittings = _sittings(subjects, effort)
+            _take_turns(order, replace(effort, seconds=effort.seconds / sittings), sittings, tell)
+        finally:
+            for subject in subjects:
+                subject.close()
+        number += 1
+
+
+def _sittings(subjects: Sequence[_Subject], effort: Effort) -> int:
+    if len(subjects) == 1 or effort.iterations is not None:
+        return 1
+    loading = sum(subject.loads[0] for subject in subjects)
+    return max(1, min(SITTINGS, int(LOADING * effort.seconds * len(subjects) / max(loading, 1e-6))))
+
+
+def _take_turns(subjects: Sequence[_Subject], effort: Effort, sittings: int, tell: Tell) -> None:
+    """One sitting. Beside another model, the first run of a block does not count: it finds caches and threads as the
+    other left them."""
     discarded = 0 if len(subjects) == 1 else 1
-    for number, runs in enumerate(_schedule(subjects, effort, tell)):
-        order = list(enumerate(subjects))
-        for index, subject in order if number % 2 == 0 else reversed(order):
-            rounds[index].append(subject.block(runs[index], discarded))
-    return rounds
+    for number, runs in enumerate(_schedule(subjects, effort, sittings, tell)):
+        order = list(zip(subjects, runs, strict=True))
+        for subject, count in order if number % 2 == 0 else reversed(order):
+            subject.run(count, discarded)
 
 
-def _schedule(subjects: Sequence[_Subject], effort: Effort, tell: Tell) -> Iterator[list[int]]:
+def _schedule(subjects: Sequence[_Subject], effort: Effort, sittings: int, tell: Tell) -> Iterator[list[int]]:
     """For each round, how many runs of each model."""
     if effort.iterations is not None:
         yield from _counted(subjects, effort.iterations, tell)
         return
     limit, started, rounds = effort.seconds * len(subjects), time.monotonic(), 0
-    least, patience = 1 if len(subjects) == 1 else LEAST_ROUNDS, max(PATIENCE * limit, LEAST_PATIENCE_S)
+    least = 1 if len(subjects) == 1 else math.ceil(LEAST_ROUNDS / sittings)
+    patience = max(PATIENCE * limit, LEAST_PATIENCE_S / sittings)
     while True:
         spent = time.monotonic() - started
         if rounds and spent >= limit and (rounds >= least or spent > patience):

@@ -8,15 +8,15 @@ second goes by the `onnx_opt.origins` that `--metadata` writes into a model.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnx_opt import worker
 from onnx_opt.runtime.execute import located
-from onnx_opt.runtime.profiler import Ran, Recording
+from onnx_opt.runtime.profiler import Recording
 from onnx_opt.runtime.settings import CPU
+from onnx_opt.runtime.trace import steps_of, trace
 from onnx_opt.validate.run import Feed, Runtime
 from onnx_opt.validate.source import Source
 from onnx_opt.validate.walk import all_nodes
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 RUNS = 50
 _RECORD = "onnx_opt.runtime.profiler:record"
 ORIGINS = "onnx_opt.origins"
-_ADDED = re.compile(r"(_nchwc|_nhwc|_token_\d+|/\w*Fusion/?)$")
-_CAST = "InsertedPrecisionFreeCast_"
-"""What ONNX Runtime adds to the names of the nodes that it makes: for a layout, a number, an optimization, a type."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def profile(source: Source, runtime: Runtime, feed: Feed, runs: int = RUNS) -> P
         recording: Recording = worker.shared().apply(
             _RECORD, source.with_proto(model), runtime, dict(feed), runs, len(names)
         )
-    regions = trace(model, recording.graph)
+    regions = trace(steps_of(model), recording.graph)
     origins = _origins(model)
     total = sum(timing.micros for timing in recording.timings) or 1.0
     nodes = []
@@ -140,56 +137,12 @@ def _origins(model: onnx.ModelProto) -> dict[str, dict[str, list[str]]]:
         found = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return {name: each for name, each in found.items() if _is_origin(each)} if isinstance(found, dict) else {}
 
 
-def trace(model: onnx.ModelProto, graph: Sequence[Ran]) -> dict[str, list[str]]:
-    """Node of the graph that ran -> the nodes of the file that it computes: those between its inputs and its outputs.
-
-    Values that the graph still has by their names bound the search, so each node is looked at about once.
-    """
-    producers = {name: node for node in all_nodes(model) for name in node.output if name}
-    meant = _meant(model, graph)
-    kept = {meant.get(name, name) for node in graph for name in (*node.inputs, *node.outputs)}
-    found: dict[str, list[str]] = {}
-    for node in graph:
-        given = {meant.get(name, name) for name in node.inputs}
-        pending = [name for output in node.outputs if (name := meant.get(output, output)) not in given]
-        inside: dict[str, None] = {}
-        while pending:
-            producer = producers.get(pending.pop())
-            if producer is None or producer.name in inside:
-                continue
-            if producer.op_type != "Constant":
-                inside[producer.name] = None
-            pending += [name for name in producer.input if name not in kept]
-        found[node.name] = list(reversed(inside))
-    return found
-
-
-def _meant(model: onnx.ModelProto, graph: Sequence[Ran]) -> dict[str, str]:
-    """Value of the graph that ran, under a name of its own -> the value of the file that it is in another layout or
-    precision: ONNX Runtime calls its nodes by the value that they compute, or by the node that they replace."""
-    nodes = {node.name: node for node in all_nodes(model)}
-    values = {name for node in nodes.values() for name in (*node.input, *node.output)}
-    found: dict[str, str] = {}
-    for node in graph:
-        base = _base(node.name)
-        if node.op == "ReorderInput":
-            found[node.outputs[0]] = found.get(node.inputs[0], node.inputs[0])
-        elif not node.outputs or node.outputs[0] in values:
-            continue
-        elif base in values:
-            found[node.outputs[0]] = base
-        elif base in nodes:
-            pairs = zip(node.outputs, nodes[base].output, strict=False)
-            found |= {name: original for name, original in pairs if name and name not in values}
-    return found
-
-
-def _base(name: str) -> str:
-    """A node's name without what ONNX Runtime adds to it."""
-    name = name.removeprefix(_CAST)
-    while (shorter := _ADDED.sub("", name)) != name:
-        name = shorter
-    return name
+def _is_origin(entry: Any) -> bool:
+    """Whether it is what --metadata writes: a file may hold anything."""
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(key), list) and all(isinstance(name, str) for name in entry[key])
+        for key in ("nodes", "rules")
+    )

@@ -18,9 +18,9 @@ from typing import Any
 
 from onnx_opt.runtime.session import Binding, device_of, open_session
 from onnx_opt.runtime.settings import CPU, CUDA, DML
+from onnx_opt.runtime.trace import Step, steps_of
 from onnx_opt.validate.run import Feed, Runtime
 from onnx_opt.validate.source import Source
-from onnx_opt.validate.walk import all_nodes
 
 _KERNEL = "_kernel_time"
 _MOST_EVENTS = 500_000
@@ -44,22 +44,12 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A node of the graph that ran."""
-
-    name: str
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Recording:
     """`runs` runs of a model, and the nodes of the graph that ran; empty where ONNX Runtime cannot write it."""
 
     runs: int
     timings: list[Timing]
-    graph: list[Ran]
+    graph: list[Step]
 
 
 def record(source: Source, runtime: Runtime, feed: Feed, runs: int, nodes: int) -> Recording:
@@ -137,8 +127,7 @@ def _may_hold_nodes(event: dict[str, Any]) -> bool:
     return event["args"].get("op_name") in ("If", "Loop", "Scan", "BeamSearch", "GreedySearch", "Sampling")
 
 
-def _graph(path: Path) -> list[Ran]:
+def _graph(path: Path) -> list[Step]:
     import onnx
 
-    model = onnx.load(path, load_external_data=False)
-    return [Ran(node.name, node.op_type, tuple(node.input), tuple(node.output)) for node in all_nodes(model)]
+    return steps_of(onnx.load(path, load_external_data=False))
