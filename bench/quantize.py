@@ -7,10 +7,10 @@ Samples are made up (see `sample`): images are smooth noise with edges, everythi
 twelve are calibrated on and four held out. Errors are those on the held-out ones, against FP32, with every operator
 computed as written: `max-rel` is the largest difference over the largest magnitude of the output, `cosine` 1 - the
 cosine of the angle between both. `speed` is the time of the FP32 model over that of the quantized one, both under ONNX
-Runtime's own optimizations on one thread of a processor; `fused error` is max-rel under these. `kept` counts nodes that
-stayed in FP32 by measurement. `parser` is what the parser of TensorRT for RTX says, where it is installed. ort-static
-is quantize_static behind quant_pre_process, min-max, with its defaults and per channel. Where an operator set is too
-old for scales per channel, all get the model after onnx.version_converter.
+Runtime's own optimizations on one thread of a processor, and `fused error` max-rel under these, of what is made for it.
+`kept` counts nodes that stayed in FP32 by measurement. `parser` is what the parser of TensorRT for RTX says, where it
+is installed. ort-static is quantize_static behind quant_pre_process, min-max, with its defaults and per channel. Where
+an operator set is too old for scales per channel, all get the model after onnx.version_converter.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def compared(path: Path, folder: Path) -> Iterator[Row]:
     try:
         if next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) < OLDEST:
             source = folder / path.name
-            onnx.save(onnx.version_converter.convert_version(model, OLDEST), source)
+            onnx.save(newer(model), source)
         base = feeds.samples(session(source), 1, {})[0]
     except Exception as error:  # the converter and ONNX Runtime raise classes of their own
         yield Row(path.stem, "", f"does not run: {str(error).splitlines()[0][:60]}")
@@ -216,6 +216,17 @@ def compared(path: Path, folder: Path) -> Iterator[Row]:
         yield row
 
 
+def newer(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in an operator set that has scales per channel; weights that used to be inputs too are constants."""
+    found = onnx.version_converter.convert_version(model, OLDEST)
+    if model.ir_version < 4:
+        constants = {tensor.name for tensor in found.graph.initializer}
+        inputs = [value for value in found.graph.input if value.name not in constants]
+        del found.graph.input[:]
+        found.graph.input.extend(inputs)
+    return found
+
+
 def judge(row: Row, source: Path, result: Path, samples: list[Feeds]) -> None:
     """Fill in what is known of a result."""
     row.bytes = result.stat().st_size / source.stat().st_size
@@ -224,6 +235,8 @@ def judge(row: Row, source: Path, result: Path, samples: list[Feeds]) -> None:
     expected = [reference.run(None, feed) for feed in held_out]
     given = [candidate.run(None, feed) for feed in held_out]
     row.errors = worst("max-rel", expected, given), worst("cosine", expected, given)
+    if "tensorrt" in row.tool:
+        return
     reference, candidate = session(source, True), session(result, True)
     row.fused = worst("max-rel", expected, [candidate.run(None, feed) for feed in held_out])
     row.speed = ratio(reference, candidate, held_out[0])

@@ -149,7 +149,9 @@ def half_precision(pipeline: Pipeline, target: Target, tolerance: Any) -> HalfPr
 
     name = getattr(lowering, "metric", "max-rel")
     form = FORMS[lowering.quantizes_to] if lowering.quantizes_to else find_format(lowering.lowers_to)
-    return HalfPrecision(find_metric(name, tolerance_of(tolerance), form), target.half_sums, pipeline.lowers_to)
+    metric = find_metric(name, tolerance_of(tolerance), form)
+    integers = lowering.quantizes_to == "int8" and target.quantized.results
+    return HalfPrecision(metric, target.half_sums, pipeline.lowers_to, integers)
 
 
 def _quantizing(pipeline: Pipeline) -> Pass | None:

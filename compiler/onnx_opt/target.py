@@ -51,7 +51,7 @@ class Quantized:
 
     `forms` are those it has kernels for: 8-bit integers, 8-bit floats, weights of 4 bits. With `unsigned`, activations
     are uint8 with a zero point, else int8 around zero. With `integer_bias` a bias is an integer, in units of the
-    product of both scales. With `results`, an integer kernel must also give quantized results.
+    product of both scales. With `results`, an integer kernel must also give quantized results; it is ONNX Runtime's.
     """
 
     forms: frozenset[str] = frozenset({"int8"})

@@ -107,6 +107,12 @@ def test_kernels_of_the_processor_also_give_integers():
     )
 
 
+def test_activations_that_do_more_than_cutting_off_stand_by_themselves_there():
+    body = "a = Conv(x, w) b = LeakyRelu(a) y = Conv(b, v)"
+    assert placed(body, "ort-cpu") == "a = Conv(x', w')\nb = LeakyRelu(a')\ny = Conv(b', v')"
+    assert placed(body) == "a = Conv(x', w')\nb = LeakyRelu(a)\ny = Conv(b', v')"
+
+
 def test_the_user_keeps_nodes_in_fp32():
     body = "a = Conv(x, w) y = Conv(a, v)"
     found, result = quantized(model(HEADER + "{" + body + "}", w=W, v=V), "measure=false,keep=[a]", validate=False)

@@ -10,20 +10,7 @@ import onnx_opt
 from onnx_opt.errors import TargetError, UsageError
 from onnx_opt.ir import to_bytes
 from onnx_opt.pipeline import Pipeline
-from quantize_models import OPSET_21, described, feeds, initializer, model, quantized, weights
-
-CNN = """g (float[N,3,8,8] x) => (float[N,10] y) {
-    a = Conv <pads=[1,1,1,1]> (x, w1, b1) r = Relu(a) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r)
-    c = Conv <pads=[1,1,1,1]> (p, w2) s = Add(c, p) t = Relu(s) m = GlobalAveragePool(t) f = Flatten(m)
-    y = Gemm(f, w3, b3)
-}"""
-WEIGHTS = {
-    "w1": weights(1, 8, 3, 3, 3),
-    "b1": weights(2, 8),
-    "w2": weights(3, 8, 8, 3, 3) / 8,
-    "w3": weights(4, 8, 10),
-    "b3": weights(5, 10),
-}
+from quantize_models import CNN, OPSET_21, WEIGHTS, described, feeds, initializer, model, quantized, weights
 
 
 def cnn() -> onnx.ModelProto:
@@ -140,6 +127,18 @@ def test_a_sensitive_layer_is_found_and_kept():
     assert row[2] == "as it was" and "by itself, and with it the error is too large" in row[4]
 
 
+def test_inputs_that_the_result_is_wrong_on_have_a_say():
+    """One large sample, the ranges of which are cut: nothing that was held out shows that."""
+    layers = [f"c{n} = Conv(r{n}, w{n}) r{n + 1} = Relu(c{n})" for n in range(8)]
+    text = "g (float[1,4,6,6] r0) => (float[1,4,6,6] r8) {" + " ".join(layers) + "}"
+    proto = model(text, **{f"w{n}": weights(n, 4, 4, 1, 1) + 0.2 for n in range(8)})
+    data = feeds(proto)
+    data[0] = {"r0": 20 * data[0]["r0"]}
+    _, result = quantized(proto, "method=percentile,percentile=95.0", data=data, tolerance=0.2)
+    assert result.report.status == "proven" and not result.report.faults
+    assert result.report.measured["quantize"]["held_out"] == 3 and result.report.measured["quantize"]["refused"]
+
+
 def test_nothing_good_enough_leaves_the_model_as_it_was():
     proto = cnn()
     result = onnx_opt.optimize(proto, "quantize", data=feeds(proto), tolerance=1e-7)
@@ -167,6 +166,40 @@ def test_shared_weights_are_stored_once():
     found, _ = quantized(model(text, w=weights(1, 4, 4, 1, 1)), "measure=false", validate=False)
     assert described(found) == "a = Conv(x', w')\ny = Conv(a', w')"
     assert sum(node.op_type == "DequantizeLinear" for node in found.graph.node) == 3
+
+
+def test_weights_in_constant_nodes_leave_the_file_too():
+    text = "g (float[1,2] x) => (float[1,2] y) { w = Constant<value = float[2,2] {1, 2, 3, 4}>() y = MatMul(x, w) }"
+    found, _ = quantized(model(text), "measure=false", validate=False)
+    assert described(found) == "y = MatMul(x', w')" and "Constant" not in {node.op_type for node in found.graph.node}
+
+
+def test_layers_of_local_functions_are_quantized_where_they_are_called():
+    text = """<ir_version: 8, opset_import: ["" : 17, "f" : 1]>
+        g (float[1,4,4,4] x) => (float[1,4,4,4] y) { a = f.block(x, w) y = f.block(a, v) }
+        <domain: "f", opset_import: ["" : 17]> block (x, w) => (y) { c = Conv(x, w) y = Relu(c) }"""
+    proto = model(text, w=weights(1, 4, 4, 1, 1), v=weights(2, 4, 4, 1, 1))
+    found, result = quantized(proto, tolerance=0.5)
+    assert result.report.status == "proven"
+    assert [line.partition(" = ")[2] for line in described(found).splitlines()][::2] == [
+        "Conv(x', w')",
+        "Conv(a/y', v')",
+    ]
+
+
+def test_weights_that_a_caller_may_override_are_left_alone():
+    text = "g (float[1,4,4,4] x, float[4,4,1,1] w) => (float[1,4,4,4] y) { y = Conv(x, w) }"
+    proto = model(text, w=weights(1, 4, 4, 1, 1))
+    data = [{"x": feed["x"]} for feed in feeds(proto)]
+    found, result = quantized(proto, data=data)
+    assert described(found) == "y = Conv(x, w)"
+    assert any("only known when the model runs" in text for text in result.journal.reasons())
+
+
+def test_a_graph_without_layers_costs_no_run():
+    proto = model("g (float[4] x) => (float[4] y) { y = Relu(x) }")
+    result = onnx_opt.optimize(proto, "quantize", validate=False)
+    assert result.report.measured["quantize"]["total_executions"] == 0
 
 
 def test_weights_of_a_layer_that_is_kept_stay_beside_the_integers():
@@ -211,6 +244,7 @@ def test_data_that_do_not_fit():
 def test_the_processor_gets_unsigned_activations_and_an_integer_bias():
     found, result = quantized(cnn(), target="ort-cpu")
     assert result.report.status == "proven"
+    assert 0 < result.report.proof["half"]["integer_kernels"] <= 0.1
     assert initializer(found, "b1_int32").dtype == np.int32
     assert initializer(found, "x_zero_point").dtype == np.uint8 and initializer(found, "x_zero_point") > 0
     assert initializer(found, "r_zero_point") == 0

@@ -18,6 +18,20 @@ def weights(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+CNN = """g (float[N,3,8,8] x) => (float[N,10] y) {
+    a = Conv <pads=[1,1,1,1]> (x, w1, b1) r = Relu(a) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r)
+    c = Conv <pads=[1,1,1,1]> (p, w2) s = Add(c, p) t = Relu(s) m = GlobalAveragePool(t) f = Flatten(m)
+    y = Gemm(f, w3, b3)
+}"""
+WEIGHTS = {
+    "w1": weights(1, 8, 3, 3, 3),
+    "b1": weights(2, 8),
+    "w2": weights(3, 8, 8, 3, 3) / 8,
+    "w3": weights(4, 8, 10),
+    "b3": weights(5, 10),
+}
+
+
 def model(text: str, **constants: np.ndarray) -> onnx.ModelProto:
     """A model from text with initializers beside it."""
     proto = parse(text)

@@ -136,7 +136,7 @@ def _half(report: Report) -> Table:
         table.add_row(f"{name}: runs of the model", f"{measured['total_executions']} of {measured['limit']} at most")
         if "weight_bytes_after" in measured:
             _quantized(table, name, measured)
-    for key in ("true_half_precision", "onnx_runtime", "cuda"):
+    for key in ("true_half_precision", "onnx_runtime", "integer_kernels", "cuda"):
         if key in figures:
             table.add_row(Text(f"{figures['metric']} error, {key.replace('_', ' ')}"), f"{float(figures[key]):.2g}")
     if figures:

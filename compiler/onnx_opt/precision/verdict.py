@@ -17,7 +17,7 @@ from onnx_opt.errors import TargetError
 from onnx_opt.precision.evaluate import true_half
 from onnx_opt.precision.metrics import Metric
 from onnx_opt.precision.samples import common
-from onnx_opt.runtime.settings import CUDA
+from onnx_opt.runtime.settings import ALL, CUDA
 from onnx_opt.validate import OutputVerdict, Reference, Runtime, Source, Verdict, prove
 from onnx_opt.validate.collect import Record
 from onnx_opt.validate.compare import compare
@@ -27,17 +27,20 @@ from onnx_opt.validate.prove import fixed_symbols
 from onnx_opt.validate.run import CannotLoad, Rejected, Session, Unreadable, Value
 from onnx_opt.validate.signature import broken_promises
 
-TRUE_HALF = "true half precision"
+TRUE_HALF, INTEGERS = "true half precision", "integer kernels"
 
 
 @dataclass(frozen=True)
 class HalfPrecision:
     """How a result in lower precision is judged: the metric, the operators whose sums the target keeps in half, and the
-    type ("float16", "bfloat16") that it may have where the original has FP32; '' where it is quantized alone."""
+    type ("float16", "bfloat16") that it may have where the original has FP32; '' where it is quantized alone. With
+    `integers` it is also run by the integer kernels that ONNX Runtime's own optimizations make of it: on processors
+    without instructions for dot products of bytes these saturate."""
 
     metric: Metric
     sums: frozenset[str]
     dtype: str
+    integers: bool = False
 
 
 @dataclass
@@ -71,6 +74,8 @@ def judge(reference: Reference, candidate: Source, half: HalfPrecision, quick: b
 def _ways(reference: Reference, candidate: Source, half: HalfPrecision) -> list[tuple[str, Source, Runtime]]:
     runtime = reference.runtime
     found = [("ONNX Runtime", candidate, runtime)]
+    if half.integers:
+        found.append((INTEGERS, candidate, replace(runtime, settings=replace(runtime.settings, level=ALL))))
     if half.dtype:
         found.insert(0, (TRUE_HALF, true_half(candidate, half.sums), replace(runtime, reuse=False)))
     if find_library("cuda") or find_library("nvcuda"):

@@ -80,7 +80,6 @@ class _Rewriter:
         self.graph, self.form, self.done = graph, form, done
         self.placement = done.placement
         self.scales = scales_of(self.placement, ranges, form)
-        self.head = graph.head
         self._constants: dict[Value, list[Constant]] = {}
         self._weights: dict[tuple[Value, int | None], tuple[Value, Stored]] = {}
 
@@ -96,7 +95,7 @@ class _Rewriter:
         """Let the quantized readers of a value read it through one pair."""
         uses = [use for use in value.uses if self.placement.is_read(*use)]
         scale = self._scale_of(value)
-        place = value.producer.next if value.producer is not None else self.head
+        place = value.producer.next if value.producer is not None else self.graph.head
         origin = Origin.merge(RULE, [value.producer.origin if value.producer else Origin.of_node(value.name)])
         for op in ("QuantizeLinear", "DequantizeLinear"):
             node = self.graph.make_node(op, [value, *scale], name=f"{value.name}_{op}", origin=origin)
@@ -143,6 +142,8 @@ class _Rewriter:
             self.done.bytes_after += stored.nbytes
         value, stored = self._weights[weight, axis]
         self.graph.set_input(node, layer.weight, value)
+        if weight.producer is not None and weight.producer.graph is self.graph and not weight.uses:
+            self.graph.erase(weight.producer)  # a Constant, which would stay in the file
         return stored.scales
 
     def _dequantized(self, weight: Value, stored: Stored, before: Node) -> Value:

@@ -49,13 +49,18 @@ class Placement:
 
     def group(self, value: Value) -> Value:
         """The value that stands for all those of one scale."""
-        while self._same.get(value, value) is not value:
-            value = self._same[value]
-        return value
+        root = value
+        while (following := self._same.get(root, root)) is not root:
+            root = following
+        while value is not root:  # what was asked for once is found at once from then on
+            self._same[value], value = root, self._same[value]
+        return root
 
     def join(self, one: Value, other: Value) -> None:
         """Let two values have one scale."""
-        self._same[self.group(one)] = self.group(other)
+        first, second = self.group(one), self.group(other)
+        if first is not second:
+            self._same[first] = second
 
     def read(self, node: Node, index: int) -> None:
         """Let a node read an operand quantized."""
@@ -186,7 +191,7 @@ class _Placer:
         """The operand that is not added up in the kernel of the layer that computes the other one for this sum alone.
         Where there are two such layers, the later one takes it."""
         alone = [
-            layer if layer is not None and layer is value.producer and len(value.uses) == 1 else None
+            layer if layer in self.placement.layers and layer is value.producer and len(value.uses) == 1 else None
             for value, layer in zip(node.inputs, behind, strict=True)
         ]
         places = [self.order[layer] if layer is not None else -1 for layer in alone]
@@ -253,9 +258,10 @@ def is_op(node: Node | None, *ops: str) -> bool:
 
 
 def _behind_activation(value: Value) -> Value:
-    """The result of the activation that is the only reader of a value, if there is one."""
+    """What integer kernels give instead of a value: the result of its only reader, where that just cuts values off."""
     uses = list(value.uses)
     user = uses[0][0] if len(uses) == 1 else None
-    if user is not None and not user.is_graph and uses[0][1] == 0 and isinstance(role_of(user), Activation):
-        return user.outputs[0]
-    return value
+    if user is None or user.is_graph or uses[0][1] != 0:
+        return value
+    role = role_of(user)
+    return user.outputs[0] if isinstance(role, Activation) and role.saturates else value

@@ -6,6 +6,7 @@ from onnx_opt.journal import Table
 from onnx_opt.quantization.apply import Quantization
 from onnx_opt.quantization.forms import Form
 from onnx_opt.quantization.search import Findings
+from onnx_opt.validate.figures import finite
 
 TITLE = "quantization"
 
@@ -26,6 +27,8 @@ def table(done: Quantization, form: Form, findings: Findings) -> Table:
 def figures(done: Quantization, findings: Findings) -> dict[str, object]:
     """Plain data."""
     return findings.to_json() | {
+        "calibration_error": finite(findings.calibration_error),
+        "losses": {name: finite(loss) for name, loss in findings.losses.items()},
         "weights": done.weights,
         "weight_bytes_before": done.bytes_before,
         "weight_bytes_after": done.bytes_after,

@@ -70,7 +70,10 @@ class Move:
 
 @dataclass(frozen=True)
 class Activation:
-    """Elementwise on operand 0, computed by the kernel of what stands before it."""
+    """Elementwise on operand 0, computed by the kernel of what stands before it. `saturates`: it only cuts values off,
+    which the range of its result does by itself, so that every integer kernel can compute it."""
+
+    saturates: bool = False
 
 
 Role = Layer | Sum | Pool | Move | Activation

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnx_opt.passes import COUNTEREXAMPLES
 from onnx_opt.precision import search as precision
 from onnx_opt.precision.formats import Format
 from onnx_opt.precision.measured import run_limit
@@ -32,11 +33,11 @@ from onnx_opt.quantization.calibrate import Method, Ranges, calibrate
 from onnx_opt.quantization.data import Split, split
 from onnx_opt.quantization.forms import Form
 from onnx_opt.quantization.placement import place
-from onnx_opt.quantization.roles import Layer
+from onnx_opt.quantization.roles import Layer, Sum, role_of
 from onnx_opt.validate.run import CannotLoad, Rejected, Unreadable
 
 if TYPE_CHECKING:
-    from onnx_opt.ir import Graph, Node
+    from onnx_opt.ir import Graph, Node, Value
     from onnx_opt.passes import PassContext
 
 MARGIN = 0.75
@@ -121,6 +122,7 @@ class _Search:
         self.findings.executions = self.meter.executions
         self.tried: list[dict[Node, str]] = []
         self.layers: dict[Node, Layer] = {}
+        self.losses: dict[Node, float] = {}
 
     def keep_all(self, reason: str) -> dict[int, str]:
         """Nothing is quantized."""
@@ -134,16 +136,18 @@ class _Search:
         with self.meter.session(self.source, "figures") as session:
             evidence = self.context.evidence or Evidence()
             data = split(self.source, session.signature, evidence, request.data, request.most)
-            judged = [Sample(feed, session.run(feed)) for feed in islice(data.held_out, JUDGED)]
+            count = JUDGED if request.search else 0
+            judged_on = (*self.context.memory.get(COUNTEREXAMPLES, ()), *islice(data.held_out, count))
+            judged = [Sample(feed, session.run(feed)) for feed in judged_on]
             fitted = [Sample(feed, session.run(feed)) for feed in islice(data.calibration, len(judged))]
         self.findings.held_out, self.findings.random_data = len(judged), data.is_random
-        values = list(placement.values)
-        if values:
-            self._calibrate(data, values)
+        if placement.values:
+            self._calibrate(data, list(dict.fromkeys((*placement.values, *_summands(self.graph)))))
         placement = place(self.graph, form, self.ranges.unfit, self.keep)
         self.findings.nodes, self.layers = len(placement.nodes), placement.layers
-        count = sum(self.meter.executions.values())
-        self.meter.limit = self.findings.limit = count + run_limit(len(self.graph)) * len(judged)
+        trials = run_limit(len(self.graph)) * len(judged)
+        self.meter.limit = sum(self.meter.executions.values()) + trials
+        self.findings.limit = self.meter.limit + len(judged) + len(fitted)  # for the figures at the end
         if not request.search or not placement.layers:
             return self._chosen(self.keep)
         ranked = self._ranked(judged[0])
@@ -160,7 +164,7 @@ class _Search:
         self.findings.calibration_error = self._error_on(fitted, keep)
         return found
 
-    def _calibrate(self, data: Split, values: list[Any]) -> None:
+    def _calibrate(self, data: Split, values: list[Value]) -> None:
         request = self.request
         self.ranges = calibrate(
             self.graph, self.source, values, data.calibration, self.meter, request.method, request.percent
@@ -176,9 +180,10 @@ class _Search:
         source, listed = sensitivity.instrumented(self.graph, self.source, self.request.form, placement, scales)
         with self.meter.session(source, "sensitivity") as session:
             vector = session.run(sample.feed)[-1]
-        losses = {node: math.inf if math.isnan(loss) else loss for node, loss in zip(listed, vector, strict=True)}
-        self.findings.losses = {node.label(): float(loss) for node, loss in losses.items()}
-        return sorted(losses, key=lambda node: -losses[node])
+        found = zip(listed, vector.tolist(), strict=True)
+        self.losses = {node: math.inf if math.isnan(loss) else loss for node, loss in found}
+        self.findings.losses = {node.label(): loss for node, loss in self.losses.items()}
+        return sorted(self.losses, key=lambda node: -self.losses[node])
 
     def _bench(self, samples: list[Sample], tolerance: float) -> Bench:
         form, metric = self.request.form, replace(self.request.metric, tolerance=tolerance)
@@ -223,16 +228,17 @@ class _Search:
         keep = self._worst(ranked, size)
         if self.layers.keys() <= keep.keys():
             return False
+        if keep in self.tried:
+            return bench.metric.accepts(bench.outcomes[self.tried.index(keep)].error)
         self.tried.append(keep)
         return bench.passes(self._numbered(keep))
 
     def _worst(self, ranked: Sequence[Node], size: int) -> dict[Node, str]:
-        losses = self.findings.losses
-        return {**self.keep, **{node: REASON.format(losses[node.label()]) for node in ranked[:size]}}
+        return {**self.keep, **{node: REASON.format(self.losses[node]) for node in ranked[:size]}}
 
     def _loss_per_byte(self, node: Node) -> float:
         """What keeping a node is worth: those without weights cost nothing."""
-        return self.findings.losses[node.label()] / max(self._bytes_of([node]), 1)
+        return self.losses[node] / max(self._bytes_of([node]), 1)
 
     def _bytes_of(self, nodes: Iterable[Node]) -> int:
         """Bytes of the weights of some nodes."""
@@ -269,3 +275,10 @@ class _Search:
         reason = f"no set of nodes that was tried stays within {metric.tolerance:g} on held-out data (the best: {why})"
         self.findings.refused = reason
         return Choice(self.ranges, self.keep_all(reason), self.findings)
+
+
+def _summands(graph: Graph) -> Iterator[Value]:
+    """The operands of sums: which of them is quantized depends on what is kept."""
+    for node in graph:
+        if isinstance(role_of(node), Sum):
+            yield from node.inputs

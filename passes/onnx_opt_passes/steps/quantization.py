@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnx_opt.ir import fingerprint
+from onnx_opt.passes import COUNTEREXAMPLES
 from onnx_opt.precision.metrics import find_metric, tolerance_of
 from onnx_opt.quantization import Choice, Form, Request, choose, form_for, quantize, report
 from onnx_opt.quantization.data import RANDOM
@@ -53,7 +54,8 @@ def run(graph: Graph, context: PassContext, wishes: Quantize) -> None:
 
 def _chosen(graph: Graph, context: PassContext, wishes: Quantize, form: Form) -> Choice:
     """What was found for the same graph before: validation builds it again and again."""
-    key = f"{wishes} {form} {fingerprint(graph)}"
+    counterexamples = len(context.memory.get(COUNTEREXAMPLES, ()))
+    key = f"{wishes} {form} {counterexamples} {fingerprint(graph)}"
     if key not in context.memory:
         tolerance = tolerance_of(context.evidence.tolerance) if context.evidence is not None else None
         metric = find_metric(wishes.metric, tolerance, form)

@@ -72,7 +72,8 @@ ROWS: dict[str, Role] = {
     "Add": Sum(),
     "AveragePool GlobalAveragePool": Pool(),
     # kernels of the above compute these as well
-    "Clip Elu HardSigmoid HardSwish LeakyRelu Relu Sigmoid Tanh": Activation(),
+    "Clip Relu": Activation(saturates=True),
+    "Elu HardSigmoid HardSwish LeakyRelu Sigmoid Tanh": Activation(),
     # the same elements in another place
     "Concat": Move(operands=None),
     "DepthToSpace Expand Flatten Gather Identity Reshape Slice SpaceToDepth Split Squeeze Tile Transpose": Move(),
