@@ -3,6 +3,7 @@
 from onnx_opt_passes.algebra import Algebra
 from onnx_opt_passes.bf16 import Bf16
 from onnx_opt_passes.cleanup import Cleanup
+from onnx_opt_passes.embed_postprocess import EmbedPostprocess
 from onnx_opt_passes.embed_preprocess import EmbedPreprocess
 from onnx_opt_passes.fold import Fold
 from onnx_opt_passes.fp16 import Fp16
@@ -23,6 +24,7 @@ PASSES = [
     Layout,
     NchwIo,
     EmbedPreprocess,
+    EmbedPostprocess,
     PadChannels,
     Quantize,
     Fp16,

@@ -20,28 +20,36 @@ from onnx_opt_rules.conv_bn import affine, is_unpadded
 from onnx_opt_rules.linear import Linear, has_channels, per_channel
 from onnx_opt_rules.runtime_fusions import part_of_fusion
 
-SCALED = op["Mul", "Div"]("x", const("c")).named("scaled")
-SHIFTED = anyof(op["Add", "Sub"](SCALED, const("d")).named("shifted"), op.Sub(const("d"), SCALED).named("shifted"))
+STEPS = ("Add", "Sub", "Mul", "Div")
+FIRST = anyof(op[STEPS]("x", const("c")).named("first"), op.Sub(const("c"), "x").named("first"))
+SECOND = anyof(op[STEPS](FIRST, const("d")).named("second"), op.Sub(const("d"), FIRST).named("second"))
 
 
-@rule(op.Conv(SHIFTED, const("w"), opt(const("b"))).named("conv"), opsets=(7, 1 << 30))
-def fold_scale_before_shift(x: Value, c: Any, d: Any, w: Any, b: Any, scaled: Node, shifted: Node, conv: Node) -> Any:
-    """A scale before a shift before a padded Conv goes into its weights, and the shift is scaled back."""
+@rule(op.Conv(SECOND, const("w"), opt(const("b"))).named("conv"), opsets=(7, 1 << 30))
+def fold_steps_before_padding(x: Value, c: Any, d: Any, w: Any, b: Any, first: Node, second: Node, conv: Node) -> Any:
+    """Two scales or shifts before a padded Conv are one shift, and a scale in its weights."""
     core = Linear.of(conv, w, b)
-    require(not is_unpadded(core), "without padding both go into the weights one by one")
-    fused = part_of_fusion(scaled) or part_of_fusion(shifted)
+    require(not is_unpadded(core), "without padding they go into the weights one by one")
+    fused = part_of_fusion(first) or part_of_fusion(second)
     require(fused is None, fused or "")
     rank = core.w.ndim
-    require(has_channels(x, core, rank), "the constant may widen the operand")
-    sign, shift = affine(shifted, d, shifted.inputs[0].constant is not None)
-    factor, _ = affine(scaled, c, scaled.inputs[0] is not x)
-    factor, shift = (per_channel(np.asarray(part), core.inputs, 1, rank) for part in (factor, shift))
-    factor = factor if sign is None else factor * sign
-    require(np.isfinite(factor).all() and (factor != 0).all(), "the scale is not a finite number other than 0")
-    back = (shift / factor).astype(core.w.dtype)
+    require(has_channels(x, core, rank), "a constant may widen the operand")
+    scale, shift = np.ones(core.inputs), np.zeros(core.inputs)
+    for node, constant, is_first in (
+        (first, c, first.inputs[0] is not x),
+        (second, d, second.inputs[0] is not first.outputs[0]),
+    ):
+        by, more = (
+            None if each is None else per_channel(np.asarray(each), core.inputs, 1, rank)
+            for each in affine(node, constant, is_first)
+        )
+        scale, shift = (scale, shift) if by is None else (scale * by, shift * by)
+        shift = shift if more is None else shift + more
+    require(np.isfinite(scale).all() and (scale != 0).all(), "the scale is not a finite number other than 0")
+    back = (shift / scale).astype(core.w.dtype)
     require(np.isfinite(back).all(), "the shift would not be finite")
-    moved = op.Add(x, back.reshape(-1, *[1] * (rank - 2)))
-    return core.rebuilt(moved, core.scaled_inputs(factor), core.bias())
+    moved = op.Add(x, back.reshape(-1, *[1] * (rank - 2))) if back.any() else x
+    return core.rebuilt(moved, core.scaled_inputs(scale), core.bias())
 
 
 @rule(op.Conv(op.Gather("x", const("order"), axis="axis"), const("w"), opt(const("b"))).named("conv"))
@@ -58,4 +66,4 @@ def fold_channel_order(x: Value, order: Any, axis: int, w: Any, b: Any, conv: No
     return core.rebuilt(x, weights.astype(np.float64), core.bias())
 
 
-RULES = [fold_scale_before_shift, fold_channel_order]
+RULES = [fold_steps_before_padding, fold_channel_order]

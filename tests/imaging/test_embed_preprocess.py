@@ -272,6 +272,19 @@ def test_scale_before_shift():
     )
 
 
+def test_the_model_s_own_normalization_joins():
+    """Two shifts are one: what a model does to its input itself, behind what was embedded."""
+    expect(
+        """agraph (float[N,2,4,4] x) => (float[N,1,4,4] y)
+           <float[2,1,1] s = {1,2}, float t = {3}, float[1,2,3,3] w = {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9}>
+           { a = Add(x, s) b = Sub(t, a) y = Conv<auto_pad="SAME_UPPER">(b, w) }""",
+        """agraph (float[N,2,4,4] x) => (float[N,1,4,4] y)
+           <float[2,1,1] t = {-2,-1}, float[1,2,3,3] w = {-1,-2,-3,-4,-5,-6,-7,-8,-9,-1,-2,-3,-4,-5,-6,-7,-8,-9}>
+           { a = Add(x, t) y = Conv<auto_pad="SAME_UPPER">(a, w) }""",
+        "fuse-conv-bn-relu",
+    )
+
+
 def test_shape_reads_what_has_the_same_shape():
     expect(
         """agraph (uint8[N,3] x) => (int64[2] y, float[N,3] z)

@@ -10,8 +10,9 @@ import onnxruntime as ort
 import pytest
 
 from layout_models import Net
-from onnx_opt.errors import UsageError
-from onnx_opt.runtime.settings import Settings
+from onnx_opt.errors import ModelError, OnnxOptError, UsageError
+from onnx_opt.runtime.session import require
+from onnx_opt.runtime.settings import Settings, read_settings
 from onnx_opt.runtime.tiled import TiledRunner
 
 PICTURE = ["N", 2, "H", "W"]
@@ -76,6 +77,7 @@ LAYERS = {
     "gaps": lambda n, x: n.op("ConvTranspose", x, n.weights(2, 2, 1, 1), strides=[3, 3]),
     "nearest": lambda n, x: n.op("Resize", x, "", np.array([1, 1, 2, 3], np.float32), mode="nearest"),
     "linear": lambda n, x: n.op("Resize", x, "", np.array([1, 1, 2, 4], np.float32), mode="linear"),
+    "thirds": lambda n, x: n.op("Resize", x, "", np.array([1, 1, 3, 3], np.float32), mode="nearest"),
     "halved": lambda n, x: n.op("Resize", x, "", np.array([1, 1, 0.5, 0.5], np.float32), mode="linear"),
     "shuffled": lambda n, x: n.op("DepthToSpace", n.conv(x, 2, 8), blocksize=2),
     "blocks": lambda n, x: n.conv(n.op("SpaceToDepth", x, blocksize=2), 8, 2),
@@ -231,6 +233,22 @@ def test_arrays_that_do_not_fit_are_refused():
         runner.run(picture(40, 33))
 
 
+@pytest.mark.gpu
+def test_tiles_on_a_device():
+    """Copies of neighbouring tiles in other threads, while one is computed."""
+    settings = read_settings("cuda") if "CUDAExecutionProvider" in ort.get_available_providers() else None
+    if settings is None:
+        pytest.skip("this ONNX Runtime has no CUDA provider")
+    try:
+        require(settings)
+    except OnnxOptError as error:
+        pytest.skip(str(error))
+    model, image = upscaling((1, 2, "H", "W")).model(), picture(1, 2, 150, 130)
+    for ahead in (0, 3):
+        runner = tiled(model.SerializeToString(), tile=32, settings=settings, ahead=ahead)
+        assert np.array_equal(next(iter(runner.run(image).values())), whole(model, image)[0])
+
+
 # -- what has no receptive field ---------------------------------------------------------------------------------------
 
 
@@ -329,13 +347,31 @@ def test_tiles_that_are_too_small():
         tiled(net.model().SerializeToString(), tile=8).plan((1, 2, 32, 32))
 
 
-def test_an_error_in_a_run_ends_it():
+def test_what_the_runtime_would_refuse_is_refused_before():
     net = Whole()
     x, gain = net.input("x", PICTURE), net.input("gain", [2, 1, 1])
     net.output(net.conv(net.op("Mul", x, gain), 2))
     runner = tiled(net.model().SerializeToString(), tile=16)
-    with pytest.raises(Exception, match="gain"):
+    with pytest.raises(UsageError, match="also needs input 'gain'"):
         runner.run(picture(1, 2, 64, 64))
+    with pytest.raises(UsageError, match="input 'x' is float32, the picture is float64"):
+        runner.run(np.zeros((1, 2, 64, 64)))
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 5])
+def test_an_error_in_a_run_ends_it(ahead):
+    net = Whole()
+    x, gain = net.input("x", PICTURE), net.input("gain", ["C", 1, 1])
+    net.output(net.conv(net.op("Mul", x, gain), 2))
+    runner = tiled(net.model(typed=False).SerializeToString(), tile=16, ahead=ahead)
+    with pytest.raises(ModelError, match="it does not run on a tile"):
+        runner.run(picture(1, 2, 64, 64), others={"gain": picture(5, 1, 1)})
+
+
+def test_nothing_is_in_flight_that_was_not_asked_for():
+    runner = tiled(upscaling((1, 2, "H", "W")).model().SerializeToString(), tile=16, ahead=0)
+    image = picture(1, 2, 40, 33)
+    assert np.array_equal(next(iter(runner.run(image).values())), whole(upscaling((1, 2, "H", "W")).model(), image)[0])
 
 
 def test_blending_what_shrinks():

@@ -23,6 +23,16 @@ def follows(node: Node, read: Mapping[int, Reach]) -> Reach:
     return only(read)
 
 
+def quantized(node: Node, read: Mapping[int, Reach]) -> Reach:
+    """QuantizeLinear and DequantizeLinear: with one scale, or one for each element of another axis."""
+    reach = only(read)
+    if reach.axis is None or rank_of(node.inputs[1]) == 0 or size_of(node.inputs[1], -1) == 1:
+        return reach
+    if rank_of(node.inputs[1]) > 1 or int(node.attribute("axis", 1)) % rank_of(node.inputs[0]) == reach.axis:
+        raise Mixed("scales places of the picture differently")
+    return reach
+
+
 def sizes(node: Node, read: Mapping[int, Reach]) -> list[Reach]:
     """Shape and Size: known, since the sizes of the picture are."""
     return []
@@ -318,6 +328,8 @@ def resampled(node: Node, read: Mapping[int, Reach]) -> Reach:
     if reach.axis is None:
         return reach
     factor = _factor(node, reach.axis)
+    if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Mixed("chooses its scale by the size of the picture")
     if factor == 1:
         return reach
     step = 1 / factor
@@ -337,7 +349,7 @@ def resampled(node: Node, read: Mapping[int, Reach]) -> Reach:
         support = support * step + 1
     found = reach.through(step, offset - support, offset + support)
     binary = all(number & (number - 1) == 0 for number in (step.numerator, step.denominator))
-    if mode == "nearest" or binary or reach.rounds:
+    if binary or reach.rounds:
         return found
     return Reach(found.axis, found.scale, found.low, found.high, found.reason, f"{node.op} '{node.label()}'")
 

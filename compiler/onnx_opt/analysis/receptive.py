@@ -78,7 +78,8 @@ class Fields:
     @property
     def alignment(self) -> int:
         """Pixels by whose multiples the picture may be shifted so that every value is shifted by whole elements."""
-        return lcm(*(reach.scale.numerator for reach in self.reaches.values() if reach.axis is not None))
+        local = (reach for reach in self.reaches.values() if reach.axis is not None and not reach.reason)
+        return lcm(*(reach.scale.numerator for reach in local))
 
 
 def receptive_fields(graph: Graph, picture: Value, axis: int) -> Fields:

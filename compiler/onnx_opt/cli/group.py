@@ -18,6 +18,7 @@ COMMANDS = {
     "diff": "Show how two models differ.",
     "check": "List what a target rejects of a model.",
     "run": "Run a model and show its outputs.",
+    "tile": "Run a model on a picture larger than memory.",
     "bench": "Measure how long a model takes, or two.",
     "batch": "Optimize many models, each in a process of its own.",
     "build": "Bring the outputs of a project file up to date.",
@@ -31,7 +32,7 @@ COMMANDS = {
 
 TASKS = {
     "Commands to look at models": ("inspect", "diff", "view"),
-    "Commands to run models": ("run", "bench"),
+    "Commands to run models": ("run", "tile", "bench"),
     "Commands for build systems": ("build", "batch", "cache", "integration"),
 }
 """Headings of the help; what is under none of them is under "Other commands"."""

@@ -21,10 +21,22 @@ from onnx_opt.imaging.ports import Port
 from onnx_opt.imaging.resize import Resize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _REVERSED = {3: (2, 1, 0), 4: (2, 1, 0, 3)}
 """The channels of BGR in the order of RGB, and back; transparency stays last."""
+
+
+def formula(text: str, steps: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Steps of (operator, operand) as people write them."""
+    sums = False
+    for op, numbers in steps:
+        sign = {"Div": "/", "Mul": "*", "Sub": "-", "Add": "+"}[op]
+        shown = [f"{number:.7g}" for number in numbers]
+        text = f"({text})" if sums and sign in "/*" else text
+        text = f"{text} {sign} {shown[0] if len(shown) == 1 else '[' + ', '.join(shown) + ']'}"
+        sums = sign in "+-"
+    return text
 
 
 @dataclass(frozen=True)
@@ -55,13 +67,7 @@ class Numbers:
                 yield op, np.array(numbers, np.float32)
 
     def __str__(self) -> str:
-        text = "x"
-        for op, numbers in self.steps():
-            sign = {"Div": "/", "Mul": "*", "Sub": "-"}[op]
-            text = f"({text})" if sign != "-" and "-" in text else text
-            shown = [f"{number:.7g}" for number in numbers]
-            text = f"{text} {sign} {shown[0] if len(shown) == 1 else '[' + ', '.join(shown) + ']'}"
-        return text
+        return formula("x", self.steps())
 
 
 @dataclass(frozen=True)

@@ -20,26 +20,32 @@ from typing import Any
 
 import numpy as np
 
-from onnx_opt.errors import UsageError
+from onnx_opt.errors import ModelError, UsageError
 from onnx_opt.runtime.picture import Pair, Picture, study
 from onnx_opt.runtime.session import Binding, device_of, open_session
 from onnx_opt.runtime.settings import Settings
 from onnx_opt.runtime.tiling import Direction, Seam, Track, lay_out
+from onnx_opt.validate.engine import one_line
+from onnx_opt.validate.signature import parse_type
 from onnx_opt.validate.source import Source
 
 Progress = Callable[[int, int], object]
+Make = Callable[[str, tuple[int, ...], np.dtype[Any]], np.ndarray]
+"""Makes the array for an output from its name, shape and type."""
 DIRECTIONS = ("height", "width")
 
 
 @dataclass(frozen=True)
 class Plan:
     """How a picture is cut: a track of tiles for each direction; `exact` where the results are those of the whole
-    picture, else `reason` says why not."""
+    picture, else `reason` says why not; `rounds` names what computes positions in floating point, which far from the
+    origin may differ in the last places."""
 
     picture: Picture
     tracks: tuple[Track, Track]
     exact: bool
     reason: str = ""
+    rounds: str = ""
 
     def __len__(self) -> int:
         return len(self.tracks[0].tiles) * len(self.tracks[1].tiles)
@@ -104,23 +110,35 @@ class TiledRunner:
     def run(
         self,
         image: np.ndarray,
-        out: Mapping[str, np.ndarray] | None = None,
+        out: Mapping[str, np.ndarray] | Make | None = None,
         others: Mapping[str, np.ndarray] | None = None,
         progress: Progress | None = None,
     ) -> dict[str, np.ndarray]:
         """The outputs for `image`, in the model's layout and type; a batch of one may lack its first dim.
 
-        Results go to the arrays of `out` where there are such, memory-mapped ones perhaps; `others` are the model's
-        other inputs; `progress` is called with the tiles done and their total. Raises UsageError for arrays that do
-        not fit.
+        Results go to the arrays of `out`, or to those that it makes: memory-mapped ones perhaps; `others` are the
+        model's other inputs; `progress` is called with the tiles done and their total. Raises UsageError for arrays
+        that do not fit, ModelError where the model does not run.
         """
         if image.ndim == self.picture.rank - 1:
             image = image[None]
         plan = self.plan(image.shape)
-        results = _Results(plan, dict(out or {}), blends=not plan.exact)
-        job = _Job(self, plan, image, dict(others or {}), results)
+        others = dict(others or {})
+        self._check(image, others)
+        given = {} if out is None or callable(out) else dict(out)
+        results = _Results(plan, out if callable(out) else _zeros, given)
+        job = _Job(self, plan, image, others, results)
         job.run(progress or (lambda done, total: None))
         return {name: results.arrays[name] for name in self._outputs}
+
+    def _check(self, image: np.ndarray, others: dict[str, np.ndarray]) -> None:
+        """Raise UsageError for what ONNX Runtime would refuse at the first tile."""
+        slots = {slot.name: parse_type(slot.type).dtype for slot in self.session.get_inputs()}
+        wanted = slots.pop(self.picture.name)
+        if wanted is not None and image.dtype != wanted:
+            raise UsageError(f"input '{self.picture.name}' is {wanted}, the picture is {image.dtype}")
+        for name in slots.keys() - others.keys():
+            raise UsageError(f"the model also needs input '{name}'", remedy="give it in others")
 
     def _plan(self, shape: tuple[int, ...]) -> Plan:
         picture = self.picture
@@ -152,7 +170,9 @@ class TiledRunner:
         last = (tracks[0].tiles[-1][1], tracks[1].tiles[-1][1])
         self._need_local(picture.differs(shape, tile, last), tile == whole)
         one = tile == whole
-        return Plan(picture, (tracks[0], tracks[1]), one or self.overlap is None, "" if one else reach.reason)
+        if one:
+            return Plan(picture, (tracks[0], tracks[1]), True)
+        return Plan(picture, (tracks[0], tracks[1]), self.overlap is None, reach.reason, reach.rounds)
 
     def _need_local(self, reason: str, is_whole: bool) -> None:
         if reason and self.overlap is None and not is_whole:
@@ -160,11 +180,15 @@ class TiledRunner:
             raise UsageError(f"tiles can't give what the whole picture gives: {reason}", remedy=remedy)
 
 
-class _Results:
-    """The arrays that results go to; they are made when the first tile tells their types."""
+def _zeros(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    return np.zeros(shape, dtype)
 
-    def __init__(self, plan: Plan, arrays: dict[str, np.ndarray], blends: bool) -> None:
-        self.plan, self.arrays, self.blends = plan, arrays, blends
+
+class _Results:
+    """The arrays that results go to. What is not there is made when the first tile tells its type."""
+
+    def __init__(self, plan: Plan, make: Make, arrays: dict[str, np.ndarray]) -> None:
+        self.plan, self.make, self.arrays, self.blends = plan, make, arrays, not plan.exact
         self._begun: set[str] = set()
 
     def store(self, tile: tuple[int, int], name: str, part: np.ndarray) -> None:
@@ -189,7 +213,7 @@ class _Results:
         for axis, track in zip(axes, self.plan.tracks, strict=True):
             shape[axis] = track.seams[name][-1].end
         if name not in self.arrays:
-            self.arrays[name] = np.zeros(shape, part.dtype)
+            self.arrays[name] = self.make(name, tuple(shape), part.dtype)
         array = self.arrays[name]
         if name not in self._begun:
             if array.shape != tuple(shape) or array.dtype != part.dtype:
@@ -225,7 +249,7 @@ class _Job:
                         break
                     tile, waiting = bound.popleft()
                     binding = waiting.result()
-                    binding.run()
+                    self._infer(binding)
                     stored.append(downloads.submit(self._download, tile, binding))
                     while len(stored) > self.runner.ahead:
                         stored.popleft().result()
@@ -237,6 +261,13 @@ class _Job:
                 uploads.shutdown(wait=False, cancel_futures=True)
                 downloads.shutdown(wait=False, cancel_futures=True)
                 raise
+
+    def _infer(self, binding: Binding) -> None:
+        try:
+            binding.run()
+        except Exception as error:  # ONNX Runtime's exception classes share no base of their own
+            reason = one_line(str(error))
+            raise ModelError(f"it does not run on a tile: {reason}", path=self.runner.source.path) from error
 
     def _upload(self, tile: tuple[int, int]) -> Binding:
         pixels = np.ascontiguousarray(self.image[self.plan.pixels(tile)])

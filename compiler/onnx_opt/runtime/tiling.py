@@ -90,16 +90,17 @@ def lay_out(way: Direction, overlap: int | None) -> Track:
     starts = [0]
     while starts[-1] + tile < way.size:
         starts.append(starts[-1] + step)
+    starts[-1] = _last(way, tile)
     tiles = [(start, min(tile, way.size - start)) for start in starts]
-    if way.fixed:
-        tiles[-1] = (_last(way, tile), tile)
     seams = {name: _seams(way, name, tiles, overlap is not None) for name in way.reaches}
     return Track(tuple(tiles), seams, tile - step)
 
 
 def _last(way: Direction, tile: int) -> int:
-    """Where the last tile of a fixed size begins: it ends with the picture."""
+    """Where the last tile begins: it ends with the picture, and is about as large as the others."""
     start = way.size - tile
+    if not way.fixed:
+        return start + -start % way.alignment
     if start % way.alignment:
         fitting = way.size + -start % way.alignment
         text = f"the {way.name} of {way.size} is not that of a tile and a multiple of {way.alignment} pixels"

@@ -19,6 +19,7 @@ from onnx_opt.analysis.locality import (
     joined,
     padded,
     product,
+    quantized,
     resampled,
     reshaped,
     sizes,
@@ -99,7 +100,10 @@ _row(gathered, "Gather")
 _row(product, "MatMul")
 _row(gemm, "Gemm")
 _row(sizes, "Shape Size")
-_row(follows, "Cast Identity Dropout QuantizeLinear DequantizeLinear Clip CastLike")
+_row(follows, "Cast Identity Dropout Clip CastLike")
+_row(quantized, "QuantizeLinear DequantizeLinear")
+_row(Windowed(kernel=1), "FusedConv", domain="com.microsoft")
+_row(follows, "Gelu FastGelu QuickGelu BiasGelu", domain="com.microsoft")
 _row(
     Over(_listed, reduces=True),
     "ReduceMax ReduceMin ReduceMean ReduceSum ReduceProd ReduceL1 ReduceL2",
