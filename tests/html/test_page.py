@@ -118,3 +118,13 @@ def test_a_place_where_nothing_can_be_written_is_told_before_any_work(tmp_path: 
     run(tmp_path / "m.onnx", "--report", tmp_path / "no" / "r.html").fails(2, "r.html", "no folder")
     run(tmp_path / "m.onnx", "--report-json", tmp_path).fails(2, "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_a_report_takes_no_other_files_place(tmp_path: Path) -> None:
+    model, output, report = tmp_path / "m.onnx", tmp_path / "o.onnx", tmp_path / "r.html"
+    onnx.save(parse(MODEL), model)
+    source = model.read_bytes()
+    for place in (model, output):
+        run(model, "-o", output, "--report", place).fails(2, str(place), "overwrite")
+    run(model, "-o", output, "--report", report, "--report-json", report).fails(2, "r.html", "overwrite")
+    assert model.read_bytes() == source and [path.name for path in tmp_path.iterdir()] == ["m.onnx"]

@@ -42,6 +42,15 @@ def test_overflow_that_onnxruntime_hides_is_kept_in_fp32():
     assert findings.total <= findings.limit == 10
 
 
+def test_the_loss_of_every_layer_is_told_and_which_of_them_stay():
+    kept, findings = chosen(parse(TRAP).SerializeToString())
+    layers = {layer["node"]: layer for layer in findings.to_json()["layers"]}
+    assert list(layers) == ["big", "sq", "m", "e", "r", "y"]
+    assert {name for name, layer in layers.items() if layer["kept"]} == kept.keys()
+    assert 0 < layers["y"]["loss"] < 1e-2
+    assert layers["sq"]["loss"] == "inf", "400 squared is more than half precision holds"
+
+
 def test_the_pass_rewrites_it_so_that_nothing_overflows():
     result = onnx_opt.optimize(parse(TRAP), "fp16")
     half = result.report.proof["half"]

@@ -153,3 +153,14 @@ def test_large_arrays_are_measured_in_blocks():
     candidate[-1] = 2
     figures, ratios = measure(reference, candidate, 1e-3, 0)
     assert figures.mismatches == ratios.size == 1
+
+
+def test_errors_are_distributed_by_their_share_of_the_tolerance():
+    reference = np.full(6, 1.0)
+    candidate = reference + np.array([0.0, 5e-8, 5e-4, 5e-2, 5.0, np.inf])
+    figures, _ = measure(reference, candidate, 0.0, 1.0)
+    # up to 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10, and beyond; equal elements are in none
+    assert figures.distribution == [1, 0, 0, 1, 0, 1, 0, 1, 1]
+    assert sum(figures.distribution) == figures.mismatches == 5
+    figures.merge(figures)
+    assert figures.distribution == [2, 0, 0, 2, 0, 2, 0, 2, 2]

@@ -26,7 +26,9 @@ What is in the folder already and up to date is left alone, so a batch that was 
 keep the names that the models have below the first folder with a wildcard. Any flag of onnx-opt MODEL may be given."""
 
 SECTION = "Batch"
-_OWN = frozenset({"jobs", "cache", "check", "depfile", "as_json", "quiet", "output", "report_json", "explain"})
+_OWN = frozenset(
+    {"jobs", "cache", "check", "depfile", "as_json", "quiet", "output", "report", "report_json", "explain"}
+)
 """Flags of the plain command whose place is taken here, or that make no sense for many models."""
 
 

@@ -31,7 +31,7 @@ COMMANDS = {
 }
 
 TASKS = {
-    "Commands to look at models": ("inspect", "diff", "view"),
+    "Commands to look at models": ("inspect", "diff", "check", "view"),
     "Commands to run models": ("run", "tile", "bench"),
     "Commands for build systems": ("build", "batch", "cache", "integration"),
 }

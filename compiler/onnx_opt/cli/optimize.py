@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from onnx_opt.cli import complain, emission, flags, params
 from onnx_opt.cli.group import DEFAULT, by_task, version
 from onnx_opt.errors import UsageError
+from onnx_opt.files import is_special
 from onnx_opt.liberties import LIBERTIES, read_liberties
 from onnx_opt.limits import memory_limit, time_limit
 from onnx_opt.passes import registry
@@ -177,9 +179,7 @@ def run(model: str, **given: Any) -> int:
     _warn_of_problems(ctx)
     pipeline = pipeline_for(ctx, given)
     output = output_for(model, given)
-    for report in (given["report"], given["report_json"]):
-        if report is not None:
-            params.check_place(Path(report))
+    _check_reports(model, output, [given["report"], given["report_json"]])
     from onnx_opt.cli import upkeep
     from onnx_opt.cli.job import Job
 
@@ -187,6 +187,18 @@ def run(model: str, **given: Any) -> int:
     most_memory = params.read_size("--max-memory", given["max_memory"])
     with memory_limit(most_memory), time_limit(given["timeout"]):
         return upkeep.run(Job(model, output, pipeline, given), own)
+
+
+def _check_reports(model: str, output: Path | None, reports: Sequence[str | None]) -> None:
+    """Raise UsageError for a report that can't be written, or that would take the place of another file."""
+    taken = [os.path.realpath(path) for path in (model, output) if path is not None]
+    for report in reports:
+        if report is None or is_special(Path(report)):
+            continue
+        params.check_place(Path(report))
+        if os.path.realpath(report) in taken:
+            raise UsageError("the report would overwrite it", path=report, remedy="give the report another name")
+        taken.append(os.path.realpath(report))
 
 
 def pipeline_for(ctx: click.Context, given: dict[str, Any]) -> Pipeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ def spell(value: Value) -> str:
     if dims is None:
         return name
     sizes = TIMES.join(_MADE.sub("?", str(dim).replace(" ", "")) for dim in dims) or "scalar"
-    if isinstance(value, Constant) and value.is_readable and np.prod(dims) <= SHOWN_ELEMENTS:
+    if isinstance(value, Constant) and value.is_readable and math.prod(dims) <= SHOWN_ELEMENTS:
         return f"{name} {sizes} {_elements(value.values)}"
     return f"{name} {sizes}"
 
