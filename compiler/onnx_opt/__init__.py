@@ -13,7 +13,7 @@ Names are imported when they are first used, so that ``onnx-opt --help`` does no
 from __future__ import annotations
 
 import logging
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata
+
         return metadata.version("onnx-opt")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'onnx_opt' has no attribute '{name}'")

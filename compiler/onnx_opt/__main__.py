@@ -2,6 +2,6 @@
 
 import sys
 
-from onnx_opt.cli import main
+from onnx_opt.start import main
 
 sys.exit(main())

@@ -42,7 +42,7 @@ def test_the_second_run_takes_the_first_ones_result(model: Path, tmp_path: Path)
 
 
 def test_a_hit_shows_the_tables_of_the_run(model: Path, tmp_path: Path) -> None:
-    shown = [run(model, "-o", tmp_path / "a.onnx", "--cache", "--time-passes").out for _ in range(2)]
+    shown = [run(model, "-o", tmp_path / "a.onnx", "--cache").out for _ in range(2)]
     assert "BatchNormalization" in shown[0]
     assert shown[1] == shown[0].replace("a.onnx\n", "a.onnx (from the cache)\n")
 

@@ -2,6 +2,7 @@
 
     <cache>/v1/ab/abcdef.../entry.json      the report, and the names, sizes and hashes of the files
     <cache>/v1/ab/abcdef.../<files>         the model and its data
+    <cache>/answers/...                     command lines and what they come to (`recall`)
     <cache>/locks/...                       one for each result and output that is being made
 
 An entry appears whole, by the renaming of its folder, and is never changed. What is read is held against its hash: a
@@ -191,6 +192,7 @@ class Cache:
         """Remove everything; returns what there was."""
         stats = self.stats()
         _remove(self._entries)
+        _remove(self.folder / "answers")
         return stats
 
     def stats(self) -> Stats:

@@ -14,7 +14,7 @@ def main() -> int:
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from onnx_opt.cli import main as run
+    from onnx_opt.start import main as run
 
     return run()
 

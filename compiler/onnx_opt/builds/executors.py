@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from onnx_opt.builds.tasks import end_all
 from onnx_opt.errors import UsageError
+
+PATIENCE = 20
+"""Seconds in which a cluster has to answer."""
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def dask(address: str) -> Iterator[Executor]:
     except ImportError as error:
         raise UsageError("--dask needs Dask", remedy="pip install 'onnx-opt[dask]'") from error
     try:
-        client = Client(address, set_as_default=False, timeout=30)
+        client = Client(address, set_as_default=False, timeout=PATIENCE)
     except (OSError, ValueError, TimeoutError) as error:
         raise UsageError(f"no Dask scheduler answers at {address}: {error}") from error
     with client:
@@ -52,14 +58,27 @@ def ray(address: str) -> Iterator[Executor]:
         import ray as library
     except ImportError as error:
         raise UsageError("--ray needs Ray", remedy="pip install 'onnx-opt[ray]'") from error
+    _check_answers(address)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    library.init(address=address, log_to_driver=False, configure_logging=False)
+    for number, handler in before.items():  # Ray takes them
+        signal.signal(number, handler)
     try:
-        library.init(address=address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, ValueError) as error:
-        raise UsageError(f"no Ray cluster answers at {address}: {error}") from error
-    try:
-        yield RayExecutor(library)
+        with redirect_stdout(sys.stderr):  # it tells of lost workers on stdout, where reports may be asked for
+            yield RayExecutor(library)
     finally:
         library.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise UsageError where nobody listens: Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no Ray cluster answers at {address}: {error}", remedy="give host:port or auto") from error
 
 
 class RayExecutor(Executor):

@@ -42,7 +42,10 @@ def _external(model: Path, location: str, digest: Digest) -> str | None:
 
 
 def _place(request: Request, inputs: Inputs) -> list[Any] | None:
-    """Where the result goes, as far as it matters: a model refers to its data by the name of a file beside it."""
-    if request.output is None or not (inputs.external or inputs.model.stat().st_size > LARGE):
+    """Where the result goes, as far as it matters: its ending says what it is, and a model refers to its data by the
+    name of a file beside it."""
+    if request.output is None:
         return None
+    if not inputs.external and inputs.model.stat().st_size <= LARGE:
+        return [request.output.suffix]
     return [request.output.name, request.output.parent.resolve() == request.model.parent.resolve()]

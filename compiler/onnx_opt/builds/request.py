@@ -18,7 +18,7 @@ NEUTRAL = frozenset({
 """Flags that change nothing of a result and its report; those of the pipeline are in its text."""
 KEPT_OUTPUT = frozenset({"metadata"})
 """Flags of the help's section on output that are part of the result."""
-NEEDS_RUN = frozenset({"reproducer"})
+NEEDS_RUN = frozenset({"reproducer", "timing_cache"})
 """Flags of other sections that ask for more than the result and its report."""
 
 

@@ -7,12 +7,13 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from onnx_opt.builds.digest import tree_digest
+from onnx_opt.builds.digest import digest_of, tree_digest
 
 ENTRY_POINT_GROUPS = ("onnx_opt.passes", "onnx_opt.tables")
 _TEST_ONLY = re.compile(r"""extra\s*==\s*['"](dev|dask|ray)['"]""")
@@ -22,15 +23,42 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 @cache
 def tools() -> dict[str, str]:
     """Name -> version or hash of everything that can change a result: other entries, other results."""
-    found = {"python": platform.python_version(), "machine": f"{sys.platform} {platform.machine()}"}
+    found = {"python": platform.python_version(), "machine": _machine()}
     for name in sorted(set(_requirements())):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    for package in sorted({"onnx_opt", *_offering()}):
+    for package in _packages():
         found[f"{package} (source)"] = _source_digest(package)
     return found
+
+
+def source_folders() -> list[str] | None:
+    """The folders of the packages whose files take part; None where one of them is no folder."""
+    roots: list[str] = []
+    for package in _packages():
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        roots += spec.submodule_search_locations
+    return roots
+
+
+def _packages() -> list[str]:
+    return sorted({"onnx_opt", *_offering()})
+
+
+def _machine() -> str:
+    """The system, and the processors: what is measured on one, or made for one, may differ on another."""
+    parts = {sys.platform, platform.machine()}
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        parts.update(line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part")))
+    for file in Path("/proc/driver/nvidia/gpus").glob("*/information"):
+        with suppress(OSError):
+            parts.update(line for line in file.read_text().splitlines() if line.startswith("Model"))
+    return digest_of("\n".join(sorted(parts)))
 
 
 def _requirements() -> Iterator[str]:

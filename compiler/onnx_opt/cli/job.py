@@ -76,6 +76,11 @@ class Job:
     def _emitter(self) -> Emitter | None:
         return emission.emitter_for(self.given, self.output)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the output is a plain ONNX file."""
+        return self._emitter is None
+
     def _interface(self) -> Graph | None:
         """The model with the sizes that are asked for; None where passes will change its inputs."""
         if any(pass_.redefines for pass_ in self.pipeline.passes()):

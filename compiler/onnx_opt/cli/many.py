@@ -165,7 +165,7 @@ class Work:
         others = [state.step.name for state, made in self.outcomes if made and made.tools not in ("", ours)]
         if others:
             what = _count(len(others), "output")
-            complain(f"{what} made with other versions than those of this machine: {others[0]}...", "warning")
+            complain(f"{what} made with other versions or processors than this machine's: {others[0]}...", "warning")
 
 
 def _is_error(outcome: Outcome) -> bool:

@@ -7,7 +7,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,18 +70,41 @@ class Upkeep:
     def _with_cache(self) -> int:
         from onnx_opt.builds.cache import Cache
         from onnx_opt.builds.key import key_of
+        from onnx_opt.builds.reports import report_from
 
         cache, key, output = Cache(), key_of(self.request, self.inputs), self.job.output
         assert output is not None
         with cache.making(output, key):
             entry = cache.find(key)
             if entry is not None and self._restore(cache, key, entry):
+                self._remember(key)
                 return 0
             code = self.job.run()
             # What changed while it was read is not known by its hash.
             if code == 0 and self.job.report is not None and key_of(self.request, self.inputs) == key:
                 self._keep(cache, key)
+                self.job.cached, self.job.report = True, report_from(self.job.report.to_dict())
+                self._remember(key)
         return code
+
+    def _remember(self, key: str) -> None:
+        """Note what this line came to, where nothing but the model decides that."""
+        from onnx_opt.builds.depfile import rules
+        from onnx_opt.builds.recall import OUTPUT, Answer, asked, remember
+        from onnx_opt.builds.tools import source_folders
+
+        job, inputs, roots = self.job, self.inputs, source_folders()
+        problems = getattr(click.get_current_context().command, "problems", ())
+        decided_by_more = inputs.others or inputs.external or problems or roots is None or job.given["report_json"]
+        if not asked or job.output is None or decided_by_more:
+            return
+        depfile, stand_in = job.given["depfile"], replace(job, output=Path(OUTPUT))
+        files = {depfile: rules({Path(OUTPUT): inputs.files()})} if depfile else {}
+        out, err = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err), suppress(OSError):
+            _show(stand_in)
+            answer = Answer(key, str(job.output), files, out.getvalue(), err.getvalue())
+            remember(answer, inputs.files(), roots or [])
 
     def _keep(self, cache: Cache, key: str) -> None:
         assert self.job.report is not None
@@ -112,9 +137,7 @@ class Upkeep:
             cache.remove(key)
             return False
         self.job.cached, self.job.report = True, report
-        self.job.announce()
-        self.job.warn(report)
-        self.job.show(report)
+        _show(self.job)
         return True
 
     def _overwrites_input(self) -> bool:
@@ -173,12 +196,21 @@ class Upkeep:
         output = self.job.output
         assert output is not None
         result = self.job.make()
-        if result.report.after.external_bytes and not ExternalFile(output, result.model.model).active:
+        external = result.report.after.external_bytes and self.job.is_plain
+        if external and not ExternalFile(output, result.model.model).active:
             return output.read_bytes() == result.to_bytes()  # it goes on referring to the data of the input
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch) / output.name
             self.job.put(result, copy)
             return _same(copy, output) and (not data_of(copy).exists() or _same(data_of(copy), data_of(output)))
+
+
+def _show(job: Job) -> None:
+    """Write what a run would have written."""
+    assert job.report is not None
+    job.announce()
+    job.warn(job.report)
+    job.show(job.report)
 
 
 def _same(one: Path, other: Path) -> bool:
