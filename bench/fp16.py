@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import casts
 import click
 import compare
 import measure
@@ -79,6 +80,7 @@ RUNTIME = "onnxruntime>=1.23,<2"
 CONVERTER = ("onnxconverter-common>=1.16", RUNTIME)
 TOOLS = [
     Tool("onnx-opt", (*OURS, "-O0", "--fp16", "--no-validate", "--json")),
+    Tool("onnx-opt-half", (*OURS, "-O0", "--fp16", "--no-fp16-keep-io", "--no-validate", "--json")),
     Tool("common", ("{tools}", "-c", COMMON, "{input}", "{output}"), CONVERTER),
     Tool("common-auto", ("{tools}", "-c", AUTO, "{input}", "{output}", "FEED"), CONVERTER),
     Tool("ort-float16", ("{tools}", "-c", TRANSFORMERS, "{input}", "{output}"), (RUNTIME, "sympy")),
@@ -258,7 +260,15 @@ def summary(rows: Sequence[Row], tools: Sequence[Tool]) -> Table:
 @click.option("--tools-env", default=DEFAULT_ENVIRONMENT, type=click.Path(path_type=Path), show_default=True)
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds for each tool on each model.")
 @click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here.")
-def main(models: tuple[str, ...], names: tuple[str, ...], tools_env: Path, timeout: float, report: Path | None) -> None:
+@click.option("--markdown", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write tables here.")
+def main(
+    models: tuple[str, ...],
+    names: tuple[str, ...],
+    tools_env: Path,
+    timeout: float,
+    report: Path | None,
+    page: Path | None,
+) -> None:
     console = Console()
     wanted = [tool for tool in TOOLS if not names or tool.name in names]
     failures = prepare(tools_env.absolute(), [tool.requires for tool in wanted if tool.requires])
@@ -274,6 +284,9 @@ def main(models: tuple[str, ...], names: tuple[str, ...], tools_env: Path, timeo
             if report:
                 report.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     console.print(summary(rows, tools))
+    if page:
+        tolerance = find_metric("max-rel", None, FORMATS[FLOAT16]).tolerance
+        page.write_text("\n".join(casts.markdown(rows, tolerance)) + "\n")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,62 @@ def test_without_measuring_the_verdict_in_true_half_precision_takes_it_back():
     assert result.report.proof["half"]["true_half_precision"] < 1e-2
 
 
+BODIES = {
+    "If": """c = Identity(flag) y = If(c) <
+        then_branch = t () => (float[4] a) { big = Mul(x, k) sq = Mul(big, big) a = Div(sq, k) },
+        else_branch = e () => (float[4] b) { b = Tanh(x) }>""",
+    "Loop": """y = Loop(n, , x) <body = b (int64 i, bool on, float[4] v) => (bool go, float[4] w) {
+        go = Identity(on) big = Mul(v, k) sq = Mul(big, big) w = Div(sq, kk) }>""",
+    "Scan": """y = Scan <num_scan_inputs = 1, body = b (float v) => (float w) {
+        big = Mul(v, k) sq = Mul(big, big) w = Div(sq, kk) }> (x)""",
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_ranges_inside_of_subgraphs_are_measured(kind):
+    source = parse(
+        f"g (float[4] x, bool flag) => (float[4] y) <float k = {{400.0}}, float kk = {{160000.0}}, int64 n = {{2}}> "
+        f"{{ {BODIES[kind]} }}"
+    )
+    data = [{"x": np.float32([1, 2, 1.5, 2]), "flag": np.array(flag)} for flag in (True, False)]
+    kept, findings = chosen(source.SerializeToString(), data)
+    assert "overflows fp16" in kept["sq"] and findings.by_range >= 2
+    assert findings.error < 1e-2 and len(findings.trials) == 1
+
+
+def test_a_loop_that_does_not_run_measures_nothing():
+    source = parse(
+        f"g (float[4] x, int64 n) => (float[4] y) <float k = {{400.0}}, float kk = {{1.0}}> {{ {BODIES['Loop']} }}"
+    )
+    kept, findings = chosen(source.SerializeToString(), [{"x": np.ones(4, np.float32), "n": np.array(0)}])
+    assert not kept and findings.by_range == 0 and not findings.unmeasured
+
+
+ADDED_TO = "g (float[4] x) => (float[4] y) <float[1] k = {1e-8}, float[1] one = {ONE}> { a = Mul(x, k) b = Identity(a) c = Add(b, one) y = OP(c, b) }"
+
+
+@pytest.mark.parametrize(
+    ("one", "op", "vanishes"), [("1.0", "Add", True), ("1.0", "Div", False), ("1e-5", "Add", False)]
+)
+def test_what_vanishes_in_a_sum_anyway_may_be_lost(one, op, vanishes):
+    """1e-8 beside 1 is nothing to FP16 (nor is it to FP32); as a divisor, or beside 1e-5, it is not nothing."""
+    text = ADDED_TO.replace("ONE", one).replace("OP", op)
+    kept, _ = chosen(parse(text).SerializeToString(), [{"x": np.ones(4, np.float32)}], tolerance=0.5)
+    assert any("keeps next to nothing" in reason for reason in kept.values()) != vanishes
+
+
+def test_a_branch_that_vanishes_may_have_tiny_weights():
+    """Layer scale: a factor of 1e-8 that was folded into weights and bias of the branch, which a residual takes up."""
+    text = """g (float[2,4] x) => (float[2,4] y) <float[4,4] w = {VALUES}, float[4] b = {1e-9, 2e-9, 1e-9, 2e-9}> {
+        a = MatMul(x, w) c = Add(a, b) t = Identity(c) y = Add(t, x) }""".replace("VALUES", ", ".join(["1e-9"] * 16))
+    data = [{"x": np.ones((2, 4), np.float32)}]
+    assert not chosen(parse(text).SerializeToString(), data)[0]
+    report = onnx_opt.optimize(parse(text), "fp16", data=data, samples=0).report
+    assert report.after.ops["Cast"] == 2 and report.status == "proven"
+    kept, _ = chosen(parse(text.replace("y = Add(t, x)", "y = Div(x, t)")).SerializeToString(), data)
+    assert "c" in kept
+
+
 def test_what_the_user_fixes_is_part_of_the_answer():
     model = parse("g (float[2] x) => (float[2] y) { a = Neg(x) y = Sin(a) }").SerializeToString()
     graph = load(model)

@@ -152,6 +152,11 @@ class Model:
             self.record(self.opsets.pop, domain, None)
             self.opsets[domain] = version
 
+    def raise_opset(self, domain: str, version: int) -> None:
+        """Import a later operator set of a domain. Every node of it must be valid and mean the same there."""
+        self.record(self.opsets.update, dict(self.opsets))
+        self.opsets[domain] = version
+
     def drop_opset(self, domain: str) -> None:
         """Stop importing an operator set that no node uses any more."""
         if domain in self.opsets:

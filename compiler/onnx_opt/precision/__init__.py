@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from onnx_opt.precision.lowering import Lowering, lower, static_reasons
 from onnx_opt.precision.measured import Measured, measure
+from onnx_opt.precision.opsets import raise_opset
 from onnx_opt.precision.rounding import Rounding
 from onnx_opt.precision.search import Choice, choose
 
-__all__ = ["Choice", "Lowering", "Measured", "Rounding", "choose", "lower", "measure", "static_reasons"]
+__all__ = ["Choice", "Lowering", "Measured", "Rounding", "choose", "lower", "measure", "raise_opset", "static_reasons"]

@@ -52,7 +52,7 @@ def static_reasons(
     """The nodes of the model that `lower` would keep in FP32 without being told, and why. Changes nothing."""
     plan, constants = Plan(graph.model, elem_type, context.target), Constants(elem_type)
     substitutes = find_substitutes(plan.graphs, constants, magnitudes)
-    found = {**reasons(plan, constants, substitutes), **plan.problems}
+    found = {**reasons(plan, constants, substitutes, magnitudes), **plan.problems}
     return {**substitutes.unmask(found), **found}
 
 
@@ -76,7 +76,7 @@ def lower(
     model = graph.model
     plan, constants = Plan(model, elem_type, context.target), Constants(elem_type)
     substitutes = find_substitutes(plan.graphs, constants, magnitudes)
-    kept = {**reasons(plan, constants, substitutes), **(keep or {})}
+    kept = {**reasons(plan, constants, substitutes, magnitudes), **(keep or {})}
     quantized = quantized_nodes(plan)
     if problem := _cannot_cast(plan):
         kept, keep_io = dict.fromkeys(plan.groups, problem), True

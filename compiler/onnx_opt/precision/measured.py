@@ -61,7 +61,7 @@ class Measured:
         return True
 
     def reasons(self, graph: Graph, context: PassContext, elem_type: int) -> dict[Node, str]:
-        """The nodes of the main graph that these ranges keep in FP32, and why; masks are no reason."""
+        """The nodes that these ranges keep in FP32, and why; masks are no reason."""
         found = self.ranges.without(self.substitutes(graph, elem_type).masked)
         return dict(ranges.overflowing(graph, found, FORMATS[elem_type], context.target.half_sums))
 

@@ -8,6 +8,8 @@ nothing and waits for the measurement: its shape operand is joined to the (empty
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,25 +28,38 @@ OLDEST_OPSET = 7
 
 
 class Probe:
-    """The main graph of `source`, node by node, with measurements. Weights stay where they are."""
+    """A graph of `source`, node by node, with measurements: the main one, or a subgraph `depth` levels inside of it.
+    Weights stay where they are."""
+
+    depth = 0
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.model = source.skeleton()
         self.opset = next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 0)
-        self.originals = list(self.model.graph.node)
+        self._constants: dict[bytes, str] = {}
+        self._count = count(1)
+        self._start(self.model.graph)
+
+    def _start(self, proto: onnx.GraphProto) -> None:
+        self.graph = proto
+        self.originals = list(proto.node)
         self.nodes: list[onnx.NodeProto] = []
         self.measured: list[str] = []
-        self._constants: dict[bytes, str] = {}
-        self._declared = {info.name for info in (*self.model.graph.value_info, *self.model.graph.output)}
-        self._count = 0
+        self._declared = {info.name for info in (*proto.value_info, *proto.output)}
+
+    def inside(self, proto: onnx.GraphProto) -> Probe:
+        """A probe of a subgraph. Its constants are initializers of the main graph, too."""
+        inner = copy(self)
+        inner._start(proto)
+        inner.depth += 1
+        return inner
 
     # -- writing nodes -------------------------------------------------------------------------------------------------
 
     def fresh(self) -> str:
         """A name of its own."""
-        self._count += 1
-        return f"{PREFIX}.{self._count}"
+        return f"{PREFIX}.{next(self._count)}"
 
     def add(self, op: str, *inputs: str, result: str = "", **attrs: Any) -> str:
         """Append a node of the standard domain; the name of its result."""
@@ -81,7 +96,7 @@ class Probe:
 
         if known.dims is not None and known.elem_type and name not in self._declared:
             kind = types.to_proto(types.TensorType(known.elem_type, known.dims))
-            self.model.graph.value_info.append(ValueInfoProto(name=name, type=kind))
+            self.graph.value_info.append(ValueInfoProto(name=name, type=kind))
 
     # -- measuring -----------------------------------------------------------------------------------------------------
 
@@ -102,19 +117,27 @@ class Probe:
         self.add("Reshape", value, self.add("Concat", *shapes, axis=0), result=known.name)
         self.declare(known.name, known)
 
-    def finished(self) -> Source:
-        """The instrumented model: its last output is the vector of everything kept, in order."""
+    def close(self, result: str) -> None:
+        """Let the graph have one more output, the last: the vector of everything kept, in order."""
         from onnx import TensorProto, helper
 
-        graph = self.model.graph
         if self.measured:
-            self.add("Concat", *self.measured, result=PREFIX, axis=0)
+            self.add("Concat", *self.measured, result=result, axis=0)
         else:
-            self.add("Identity", self.constant(np.zeros(0, np.float32)), result=PREFIX)
-        graph.output.append(helper.make_tensor_value_info(PREFIX, TensorProto.FLOAT, [len(self.measured)]))
-        del graph.node[:]
-        graph.node.extend(self.nodes)
+            self.add("Identity", self.constant(np.zeros(0, np.float32)), result=result)
+        self.graph.output.append(helper.make_tensor_value_info(result, TensorProto.FLOAT, [None]))
+        del self.graph.node[:]
+        self.graph.node.extend(self.nodes)
+
+    def finished(self) -> Source:
+        """The instrumented model, of which the main graph is closed."""
+        self.close(PREFIX)
         return self.source.with_proto(self.model)
+
+
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The subgraphs among a node's attributes, in the order of `Node.bodies`."""
+    return [g for a in node.attribute for g in ([a.g] if a.HasField("g") else a.graphs)]
 
 
 def may_be_empty(dims: Sequence[Any] | None) -> bool:

@@ -12,15 +12,15 @@ charged to the node that causes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import NodeProto, TensorProto
 
 from onnx_opt import traits
 from onnx_opt.precision.formats import Format
-from onnx_opt.precision.probe import Probe, may_be_empty
+from onnx_opt.precision.probe import Probe, may_be_empty, subgraphs
 from onnx_opt.precision.roundtrips import Rounder
 from onnx_opt.validate.source import Source
 
@@ -36,17 +36,23 @@ OLDEST_OPSET = 11
 
 
 def instrumented(
-    graph: Graph, source: Source, form: Format, sums: frozenset[str], floors: Mapping[str, float] | None = None
+    graph: Graph,
+    source: Source,
+    form: Format,
+    sums: frozenset[str],
+    floors: Mapping[str, float] | None = None,
+    keep: Collection[Node] = (),
 ) -> tuple[Source, list[Node]]:
     """The model with one more output, the last: the loss of each result of the listed nodes in turn (a node with two
     results is listed twice).
 
     `source` is `graph` as a model. Nodes that give something else in every run, or nothing that can be compared, have
     no twin. `floors` are the least half numbers that stand in values where half precision has a substitute for what it
-    does not hold (see `Substitutes`); values that hold masks are not compared.
+    does not hold (see `Substitutes`); values that hold masks are not compared. What is to `keep` FP32 inside of a
+    subgraph does so in the twin.
     """
     probe, floors = Probe(source), floors or {}
-    twins = _Twins(probe, form, sums, floors)
+    twins = _Twins(probe, form, sums, floors, keep)
     listed: list[Node] = []
     for known, node in zip(graph, probe.originals, strict=True):
         wanted = [value for value in known.outputs if _is_compared(value)] if _has_twin(known) else []
@@ -99,8 +105,10 @@ def _is_compared(value: Value) -> bool:
 class _Twins:
     """Makes the twins of nodes."""
 
-    def __init__(self, probe: Probe, form: Format, sums: frozenset[str], floors: Mapping[str, float]) -> None:
-        self.probe, self.form, self.sums, self.floors = probe, form, sums, floors
+    def __init__(
+        self, probe: Probe, form: Format, sums: frozenset[str], floors: Mapping[str, float], keep: Collection[Node]
+    ) -> None:
+        self.probe, self.form, self.sums, self.floors, self.keep = probe, form, sums, floors, keep
         self.results: dict[str, str] = {}
         """Result of a node -> the twin's."""
         self._operands: dict[str, str] = {}
@@ -135,21 +143,18 @@ class _Twins:
 
     def _round_bodies(self, known: Node, twin: NodeProto) -> None:
         """Round after every node in the subgraphs of a twin, however deep."""
-        pairs = [(body, proto) for (_, _, body), proto in zip(known.bodies, _bodies(twin), strict=True)]
+        pairs = [(body, proto) for (_, _, body), proto in zip(known.bodies, subgraphs(twin), strict=True)]
         for graph, proto in pairs:  # grows while it is walked
             for inner, node in zip(graph, proto.node, strict=True):
-                pairs += [(body, g) for (_, _, body), g in zip(inner.bodies, _bodies(node), strict=True)]
+                pairs += [(body, g) for (_, _, body), g in zip(inner.bodies, subgraphs(node), strict=True)]
         for graph, proto in reversed(pairs):  # inner ones first: what an outer one writes are copies
             rounder = Rounder(self.probe.fresh, self.probe.opset, self.sums)
             for inner, node in zip(graph, proto.node, strict=True):
-                halves = {v.name: self.form.elem_type for v in inner.outputs if _is_rounded(v)}
+                rounded = () if inner in self.keep else filter(_is_rounded, inner.outputs)
+                halves = {value.name: self.form.elem_type for value in rounded}
                 rounder.node(node, halves, inner.inputs[0].rank if inner.inputs else None)
             del proto.node[:]
             proto.node.extend(rounder.made)
-
-
-def _bodies(node: NodeProto) -> list[GraphProto]:
-    return [g for a in node.attribute for g in ([a.g] if a.HasField("g") else a.graphs)]
 
 
 def loss_of(probe: Probe, value: Value, name: str, twin: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from onnx_opt.ir.values import Constant
 from onnx_opt.precision.constraints import TYPE_NAMES, policy_of
+from onnx_opt.precision.formats import FORMATS
 from onnx_opt.precision.groups import is_wide
 from onnx_opt.precision.positions import position_arithmetic
 from onnx_opt.precision.problem import Plan, is_constant
+from onnx_opt.precision.ranges import vanishes
 from onnx_opt.precision.rounding import Rounding, measure
 
 if TYPE_CHECKING:
@@ -39,8 +41,11 @@ class Constants:
         return self._known[value]
 
 
-def reasons(plan: Plan, constants: Constants, substitutes: Substitutes) -> dict[Node, str]:
-    """The nodes that must stay in FP32 although they have a half precision form, and why; masks aside."""
+def reasons(
+    plan: Plan, constants: Constants, substitutes: Substitutes, magnitudes: Mapping[str, float] | None
+) -> dict[Node, str]:
+    """The nodes that must stay in FP32 although they have a half precision form, and why; masks aside. Measured
+    `magnitudes` tell of results that are as nothing in half precision, so that constants may be, too."""
     found: dict[Node, str] = {}
     for node, reason in position_arithmetic(plan).items():
         found.setdefault(node, reason)
@@ -48,7 +53,7 @@ def reasons(plan: Plan, constants: Constants, substitutes: Substitutes) -> dict[
         if node.op in SUMS_OF_PRODUCTS and not node.domain:
             _keep_scaling(node.outputs[0], found)
     for value in constants_of(plan.graphs):
-        _keep_users(plan, value, constants, substitutes, found)
+        _keep_users(plan, value, constants, substitutes, magnitudes or {}, found)
     return found
 
 
@@ -71,7 +76,12 @@ def constants_of(graphs: Collection[Graph]) -> list[Value]:
 
 
 def _keep_users(
-    plan: Plan, value: Value, constants: Constants, substitutes: Substitutes, found: dict[Node, str]
+    plan: Plan,
+    value: Value,
+    constants: Constants,
+    substitutes: Substitutes,
+    magnitudes: Mapping[str, float],
+    found: dict[Node, str],
 ) -> None:
     uses = [(user, index) for user, index in value.uses if not user.is_graph and _may_be_half(plan, user, index)]
     uses = [(user, index) for user, index in uses if not substitutes.covers(value, user)]
@@ -86,7 +96,10 @@ def _keep_users(
                 found.setdefault(user, f"constant '{value.name}' {what} {name}")
     elif rounding.error > LARGEST_ERROR:
         what = f"constant '{value.name}' is too small for {name}: rounding costs {rounding.error:.1%}"
+        form = FORMATS[plan.elem_type]
         for user, _ in uses:
+            if vanishes(user.outputs[0], magnitudes, form):
+                continue
             why = substitutes.declined.get(user)
             found.setdefault(user, f"{what}; no larger one will do: {why}" if why else what)
 

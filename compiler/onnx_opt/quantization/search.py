@@ -152,7 +152,7 @@ class _Search:
             return self._chosen(self.keep)
         ranked = self._ranked(judged[0])
         metric = request.metric
-        margin = precision.MARGIN if data.is_random else MARGIN
+        margin = precision.SAFE_MARGIN if data.is_random else MARGIN
         bench = self._bench(judged, margin * metric.tolerance)
         keep = self._searched(bench, ranked)
         self.findings.trials = bench.outcomes

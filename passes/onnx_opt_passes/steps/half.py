@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from onnx_opt.ir import fingerprint
 from onnx_opt.passes import COUNTEREXAMPLES
-from onnx_opt.precision import Lowering, choose, measure, static_reasons
+from onnx_opt.precision import Lowering, choose, measure, raise_opset, static_reasons
 from onnx_opt.precision import lower as lower_graph
 from onnx_opt.precision.constraints import FLOAT16, only_moves
 from onnx_opt.rewrite import apply_rules
@@ -44,6 +44,7 @@ def lower(graph: Graph, context: PassContext, elem_type: int, wishes: Wishes) ->
     None where nothing is good enough: then the model stays as it is.
     """
     calls.inline(graph, context)
+    raise_opset(graph, context, elem_type)
     if elem_type == FLOAT16:
         apply_rules(graph, context, half_safe.ALWAYS)
     if not wishes.measure or _is_over(context.journal):

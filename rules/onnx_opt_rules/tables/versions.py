@@ -11,6 +11,7 @@ from onnx_opt.traits import declare, declare_newest, define
 
 define("changes", "operator set version -> what a node means from there on that it did not before (dict)")
 define("operands", "parameter -> position among the operands, of operators that onnx has no schema of (dict)")
+define("widened", "operator set versions whose change leaves nodes of the old form alone (dict: True, or a name)")
 define("renamed", "parameter -> the other names that it has or had as attribute or operand (dict of tuples)")
 
 NEWEST = {"": 28, "ai.onnx.ml": 5, "ai.onnx.preview": 1, "ai.onnx.preview.training": 1, "com.microsoft": 1}
@@ -97,6 +98,19 @@ CHANGES: dict[str, dict[int, str]] = {
     "Mod": {28: "of floats also with the sign of the divisor"},
 }  # fmt: skip
 
+# Of these changes, those that leave nodes of the old form alone: operands, attributes or values that were added. A name
+# is that of the attribute by which the node must then say how many results it has, unless it has a second operand.
+WIDENED: dict[str, dict[int, bool | str]] = {
+    "Reshape": {14: True},
+    "GRU LSTM RNN": {14: True},
+    "Shape": {15: True},
+    "ScatterElements ScatterND": {16: True, 18: True},
+    "LpPool OptionalHasElement Pad": {18: True},
+    "Resize": {18: True, 19: True},
+    "Split": {18: "num_outputs"},
+    "AveragePool Cast CastLike QuantizeLinear": {19: True},
+}
+
 MACHINE_LEARNING: dict[str, dict[int, str]] = {
     "LabelEncoder": {2: "keys and values of all types; before, strings and their positions",
                      4: "keys and values as tensors"},
@@ -116,6 +130,8 @@ for _domain, _version in NEWEST.items():
 for _domain, _table in (("", CHANGES), ("ai.onnx.ml", MACHINE_LEARNING)):
     for _ops, _changes in _table.items():
         declare(_domain, _ops, changes=_changes)
+for _ops, _widened in WIDENED.items():
+    declare("", _ops, widened=_widened)
 for _op, _names in RENAMED.items():
     declare("", _op, renamed=_names)
 declare("com.microsoft", "Pad", operands={"pads": 1, "value": 2})
