@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -73,7 +74,25 @@ def test_every_line_of_the_command(command, tmp_path):
     onnx.save(model, tmp_path / "model.onnx")
     shutil.copy(tmp_path / "model.onnx", tmp_path / "model.opt.onnx")
     (tmp_path / "my_rules.py").write_text(MY_RULES)
+    if command.endswith(".engine"):
+        pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
     assert run(command, tmp_path)
+
+
+@pytest.mark.parametrize("command", commands("What it ships to"))
+def test_every_line_of_what_it_ships_to(command, tmp_path):
+    shape = "1,3,64,96" if "tile" in command else "batch,3,height,width"
+    model = parse(f"""<ir_version: 8, opset_import: ["" : 17]>
+        m (float[{shape}] image) => (float[n,4,h,w] y) {{
+            y = Conv <pads = [1, 1, 1, 1]> (image, w)
+        }}""")
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.save(model, tmp_path / "photo.onnx")
+    np.save(tmp_path / "wide.npy", np.zeros((1, 3, 64, 96), np.float32))
+    if ".engine" in command:
+        pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
+    assert run(command, tmp_path) or (tmp_path / "out.npy").exists()
 
 
 def test_the_library_in_ten_lines(capsys, monkeypatch, tmp_path):
@@ -105,6 +124,17 @@ def test_the_pass_of_a_package():
     assert [option.flag for option in mine.declared_options()] == ["--my-pass-limit"]
     assert mine.summary() == "One line: it is the help text."
     assert "onnx_opt.passes" in tomllib.loads(blocks("toml")[0])["project"]["entry-points"]
+
+
+def test_the_project_file_is_built_once(tmp_path):
+    (tmp_path / "onnx-opt.toml").write_text(blocks("toml")[1])
+    (tmp_path / "models").mkdir()
+    (tmp_path / "build").mkdir()
+    shutil.copy(MODEL, tmp_path / "models" / "detector.onnx")
+    assert "detector" in run("onnx-opt build", tmp_path)
+    first = (tmp_path / "build" / "detector.onnx").stat().st_mtime_ns
+    run("onnx-opt build", tmp_path)
+    assert (tmp_path / "build" / "detector.onnx").stat().st_mtime_ns == first
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
