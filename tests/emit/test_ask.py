@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from engines import needs_builder
+from engine_builders import needs_builder
 from onnx_opt.emit.tensorrt import ask as asking
 from onnx_opt.emit.tensorrt.ask import Rejection, ask, examine
 from onnx_opt.worker import Worker
@@ -91,7 +91,7 @@ def test_external_data_is_found(tmp_path: Path) -> None:
 
 def test_a_parser_that_crashes_is_no_crash_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """The node at which it crashed is the one that is rejected; here it is ended from outside at its first node."""
-    monkeypatch.setattr(asking, "PARSE", "engines:parse_and_die")
+    monkeypatch.setattr(asking, "PARSE", "engine_builders:parse_and_die")
     monkeypatch.setattr(asking, "_worker", Worker())
     (found,) = _ask(f"{HEAD} g (float[4] x) => (float[4] y) {{ [culprit] y = Relu(x) }}")
     assert (found.node, found.operator) == ("culprit", "Relu") and "crashed (SIGABRT)" in found.reason

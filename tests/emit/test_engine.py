@@ -17,7 +17,7 @@ import pytest
 from onnx import parser
 
 from command import Outcome, run, start
-from engines import needs_builder, write
+from engine_builders import needs_builder, write
 from onnx_opt.emit.tensorrt import modules
 
 HEAD = '<ir_version: 8, opset_import: ["": 17, "acme": 1]>'

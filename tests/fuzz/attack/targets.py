@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from onnx_opt.checks import check_model
-from onnx_opt.cli import inspect
+from onnx_opt.cli import costs, inspect
 from onnx_opt.errors import OnnxOptError, PassError
 from onnx_opt.evaluate import evaluate
 from onnx_opt.ir import Graph, load, to_bytes
@@ -65,7 +65,7 @@ TARGETS = {"load": load_model, "optimize": partial(load_model, level=3), "pipeli
 
 
 def _show(graph: Graph) -> None:
-    "\n".join(inspect.lines("model", inspect.describe(graph)))
+    "\n".join(inspect.lines("model", inspect.describe(graph) | costs.describe(graph, 10)))
     format_graph(graph)
 
 
