@@ -102,9 +102,8 @@ class Network:
         return self.op("Conv", x, f"w{len(self.weights) - 1}", pads=[size // 2] * 4, strides=[stride] * 2)
 
     def model(self, output: str) -> Any:
-        ends = [
-            helper.make_tensor_value_info(n, TensorProto.FLOAT, d) for n, d in (("x", [1, 3, "H", "W"]), (output, None))
-        ]
+        shapes: dict[str, list[int | str] | None] = {"x": [1, 3, "H", "W"], output: None}
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
         graph = helper.make_graph(self.nodes, "tiles", ends[:1], ends[1:], self.weights)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 

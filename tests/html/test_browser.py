@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 import onnx_opt
 from hostile_names import HOSTILE, hostile_model
+from onnx_text import parse
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
 
@@ -84,6 +85,29 @@ def test_a_click_finds_a_rewrite_and_its_drawing(browser: Any, tmp_path: Path) -
     gone.first.click()
     told = page.locator("#changes .details").inner_text()
     assert "perm=[1 0]" in told and "block37/one" in told
+    report.is_sound(path)
+
+
+def test_a_drawing_stands_in_the_middle_of_its_frame(browser: Any, tmp_path: Path) -> None:
+    text = """g (float[unknown_batch,4,8,8] x) => (float[unknown_batch,8,8,4] y) {
+        a = Relu(x)
+        b = Exp(a)
+        t = Transpose <perm = [0, 2, 3, 1]> (b)
+        s = Sigmoid(t)
+        m = Mul(t, s)
+        u = Transpose <perm = [0, 3, 1, 2]> (m)
+        e = Exp(u)
+        n = Neg(e)
+        y = Transpose <perm = [0, 2, 3, 1]> (n)
+    }"""
+    report, path = open_report(browser, tmp_path, parse(text), "layout,cleanup")
+    for drawing in report.page.locator(".drawing").all():
+        frame = drawing.locator(".canvas").bounding_box()
+        boxes = [node.bounding_box() for node in drawing.locator(".node > rect, .end > rect").all()]
+        assert frame and boxes
+        left = min(box["x"] for box in boxes) - frame["x"]
+        right = frame["x"] + frame["width"] - max(box["x"] + box["width"] for box in boxes)
+        assert left > 0 and abs(left - right) < 10
     report.is_sound(path)
 
 

@@ -241,8 +241,11 @@ const changes = {
   },
 };
 
+// The nodes of a region, where Constants hardly count: they are weights in another form.
 function size(region) {
-  return region.sides[0].length + region.sides[1].length;
+  const weigh = (side) => (id) => (MODELS[side].nodes[id].op === "Constant" ? 0.01 : 1);
+  const sides = region.sides.map((ids, side) => ids.map(weigh(side)));
+  return sides.flat().reduce((sum, each) => sum + each, 0);
 }
 
 function groupBy(items, key) {

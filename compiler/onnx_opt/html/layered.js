@@ -17,8 +17,8 @@ function layered(nodes, edges) {
   order(layers);
   place(layers);
   const all = layers.flat();
-  const left = Math.min(...all.map((node) => node.x - node.width / 2), 0);
-  const right = Math.max(...all.map((node) => node.x + node.width / 2), 1);
+  const left = all.length ? Math.min(...all.map((node) => node.x - node.width / 2)) : 0;
+  const right = all.length ? Math.max(...all.map((node) => node.x + node.width / 2)) : 1;
   return {
     width: right - left,
     height: Math.max(layers.length, 1) * LAYER,
@@ -121,16 +121,25 @@ function place(layers) {
     }
     for (const node of layer) node.x -= x / 2;
   }
-  for (let sweep = 0; sweep < 24; sweep += 1) {
-    const walk = sweep % 2 === 0 ? layers : [...layers].reverse();
+  const up = (node) => node.up;
+  const down = (node) => node.down;
+  const both = (node) => [...node.up, ...node.down];
+  const sweep = (walk, neighbours) => {
     for (const layer of walk) {
       const wish = layer.map((node) => {
-        const near = sweep < 20 ? (sweep % 2 === 0 ? node.up : node.down) : [...node.up, ...node.down];
+        const near = neighbours(node);
         return near.length ? near.reduce((sum, each) => sum + each.x, 0) / near.length : node.x;
       });
       settle(layer, wish);
     }
+  };
+  const reversed = [...layers].reverse();
+  for (let round = 0; round < 10; round += 1) {
+    sweep(layers, up);
+    sweep(reversed, down);
   }
+  for (let round = 0; round < 4; round += 1) sweep(round % 2 ? reversed : layers, both);
+  sweep(layers, up); // what is one below the other ends as a straight line
 }
 
 // Least squares under a fixed order and least distances (pool adjacent violators).

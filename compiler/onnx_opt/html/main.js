@@ -31,6 +31,20 @@ function tile([title, before, after, unit, what]) {
   );
 }
 
+function whatWasDone() {
+  const passes = [...new Set(REWRITES.map((rewrite) => rewrite.pass))];
+  const made = passes.length
+    ? `${plural(REWRITES.length, "rewrite")} by ${passes.join(", ")}`
+    : "Nothing was rewritten";
+  return `${made}, for target ${REPORT.target}.`;
+}
+
+// What is known of the result beside the original.
+function verdict() {
+  const reason = REPORT.validation.reason;
+  return `Held against the original: ${reason}${reason.endsWith(".") ? "" : "."}`;
+}
+
 function header() {
   const name = DATA.model.split(/[\\/]/).pop();
   document.title = `${name}: onnx-opt report`;
@@ -45,7 +59,13 @@ function header() {
       el("h1", {}, name),
       el("span", { class: `pill ${REPORT.status}` }, REPORT.status),
     ),
-    el("p", { class: "reason" }, REPORT.validation.reason || "The result was not held against the original."),
+    el(
+      "p",
+      { class: "reason" },
+      whatWasDone(),
+      " ",
+      REPORT.validation.reason ? verdict() : "It was not held against the original.",
+    ),
     notes.length
       ? el(
           "ul",

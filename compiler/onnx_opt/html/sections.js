@@ -145,7 +145,7 @@ function memory() {
 
 function sizesText() {
   const sizes = Object.entries(DATA.sizes).map(([name, size]) => `${name} = ${size}`);
-  if (sizes.length) return ` Sizes: ${sizes.join(", ")}.`;
+  if (sizes.length) return ` At the largest sizes of the proof: ${sizes.join(", ")}.`;
   return REPORT.before.symbolic ? " Unknown sizes are assumed: 1 for a batch, 64 for others." : "";
 }
 
