@@ -12,7 +12,6 @@ Names are imported when they are first used, so that ``onnx-opt --help`` does no
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +85,6 @@ __all__ = [
     "rule",
     "save",
 ]  # fmt: skip
-
-# Silent unless the program that imports this says otherwise.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,8 @@ __all__ = ["Announce", "Instrument", "Log", "PassRun", "PrintAfter", "PrintAfter
 Write = Callable[[str], object]
 
 _log = logging.getLogger(__name__)
+# Silent unless the program that uses this says otherwise.
+logging.getLogger("onnx_opt").addHandler(logging.NullHandler())
 
 
 class Instrument:

@@ -136,6 +136,11 @@ def test_the_list_says_why(project: Path) -> None:
         "conv: out/conv.onnx (out/conv.onnx is missing)",
         "matmul: out/matmul.onnx (out/matmul.onnx is missing)",
     ]
+    listed, checked = (run("build", flag, "--json").out for flag in ("--list", "--check"))
+    assert listed == checked
+    assert json.loads(listed)["outputs"][0] == {
+        "name": "conv", "model": "model.onnx", "output": "out/conv.onnx", "reason": "out/conv.onnx is missing",
+    }  # fmt: skip
 
 
 def test_a_depfile_of_all_outputs_seen_from_where_it_was_asked_for(

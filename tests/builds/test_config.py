@@ -143,6 +143,7 @@ def wrong(folder: Path, text: str) -> Outcome:
         ("[models.m]\nseed = 1", ":1: 'model' needs text"),
         ("[models.m]\nmodel = 'm.onnx'\ntargets = 'tensorrt'", ":3: 'targets' needs a list of names"),
         ("[models]\nm = 'm.onnx'", ":2: 'm' is a table (write [models.m])"),
+        ("[models.a]\nmodel = 'a.onnx'\n[models.b]\nmodel = 'a.opt.onnx'", ":3: the model of 'b' is the output of 'a'"),
         ("jobs = 'all'", ":1: 'jobs' needs a whole number"),
         ("[models.m\n", "it is no TOML: "),
     ],

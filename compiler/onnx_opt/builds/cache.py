@@ -19,19 +19,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from onnx_opt.builds.digest import digest_of, file_digest
 from onnx_opt.builds.locks import locked
 from onnx_opt.errors import UsageError
 from onnx_opt.files import atomic_file
-from onnx_opt.options import Size
 
 PLACE_VARIABLE = "ONNX_OPT_CACHE"
 SIZE_VARIABLE = "ONNX_OPT_CACHE_SIZE"
-DEFAULT_SIZE = Size("10GiB")
+DEFAULT_SIZE = 10 << 30
 ENTRY = "entry.json"
 _VERSION = "v1"
 _NEW = "new-"
@@ -58,14 +56,15 @@ def size_limit() -> int:
     text = os.environ.get(SIZE_VARIABLE)
     if not text:
         return DEFAULT_SIZE
+    from onnx_opt.options import Size
+
     try:
         return Size(text)
     except ValueError as error:
         raise UsageError(f"{SIZE_VARIABLE}={text}: {error}") from error
 
 
-@dataclass(frozen=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """One file of an entry."""
 
     name: str
@@ -73,8 +72,7 @@ class StoredFile:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A result that is kept: its files, the model first, and its report as plain data."""
 
     folder: Path
@@ -115,8 +113,7 @@ class Entry:
             yield source
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(NamedTuple):
     """What a cache holds."""
 
     folder: Path
@@ -134,7 +131,7 @@ class Cache:
         self._entries = self.folder / _VERSION
 
     def find(self, key: str, touch: bool = True) -> Entry | None:
-        """The entry of a key; where it is touched, it becomes the one that was used last."""
+        """The entry of a key; where it is touched, it becomes the one that was used last, and goes if it is damaged."""
         folder = self._place(key)
         try:
             held = json.loads((folder / ENTRY).read_bytes())
@@ -148,7 +145,8 @@ class Cache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
-            self.remove(key)
+            if touch:
+                self.remove(key)
             return None
         return Entry(folder, files, report)
 
@@ -163,7 +161,7 @@ class Cache:
         made = Path(tempfile.mkdtemp(prefix=_NEW, dir=self._entries))
         try:
             stored = [_store(path, made / path.name) for path in files]
-            held: dict[str, Any] = {"files": [vars(file) for file in stored], "report": report}
+            held: dict[str, Any] = {"files": [file._asdict() for file in stored], "report": report}
             (made / ENTRY).write_text(json.dumps({**held, "sum": _sum(held)}))
             place = self._place(key)
             place.parent.mkdir(exist_ok=True)

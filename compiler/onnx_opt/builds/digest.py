@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +30,15 @@ def signature(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
-@dataclass
 class Digests:
-    """Hashes that were computed before, by path; a file is read again where its size, times or number differ."""
+    """Hashes that were computed before, by path; a file is read again where its size, times or number differ.
 
-    known: Mapping[str, Any] = field(default_factory=dict)
-    """Path -> (signature, digest), as `seen` gave it."""
-    seen: dict[str, Any] = field(default_factory=dict)
+    `known` are (signature, digest) by path, as an earlier one has them in `seen`.
+    """
+
+    def __init__(self, known: Mapping[str, Any] | None = None) -> None:
+        self.known = known or {}
+        self.seen: dict[str, Any] = {}
 
     def __call__(self, path: Path) -> str:
         """The SHA-256 of a file. Raises OSError."""

@@ -12,14 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from onnx_opt.builds.cache import Cache, Damaged, cache_folder
 from onnx_opt.builds.digest import Digests, digest_of
@@ -40,8 +38,7 @@ _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 """Names that are written the same everywhere."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a line does where its result is in the cache: the result of `key` is written, and so are `files`, and `out`
     and `err` are shown. `output` is where it goes if the line does not say."""
 
@@ -54,7 +51,7 @@ class Answer:
     def for_output(self, name: str) -> Answer:
         """The same with its output called `name`."""
         files = {path: text.replace(OUTPUT, name) for path, text in self.files.items()}
-        return replace(self, output=name, files=files, out=self.out.replace(OUTPUT, name))
+        return self._replace(output=name, files=files, out=self.out.replace(OUTPUT, name))
 
 
 def recall(words: Sequence[str]) -> bool:
@@ -79,9 +76,12 @@ def recall(words: Sequence[str]) -> bool:
                 file.write(text.encode())
     except (OSError, ValueError, KeyError, TypeError, Damaged):  # the long way tells what is wrong, or makes it again
         return False
-    sys.stdout.write(answer.out)
+    try:
+        sys.stdout.write(answer.out)
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody is left to be told, not even by Python at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.stderr.write(answer.err)
-    sys.stdout.flush()
     return True
 
 
@@ -95,7 +95,7 @@ def remember(answer: Answer, inputs: Sequence[Path], roots: Sequence[str]) -> No
     place = _place(asked[0])
     place.parent.mkdir(parents=True, exist_ok=True)
     held = {
-        "answer": vars(answer),
+        "answer": answer._asdict(),
         "inputs": {"digests": found, "seen": digests.seen},
         "tools": _tools(roots),
     }
@@ -107,7 +107,15 @@ def remember(answer: Answer, inputs: Sequence[Path], roots: Sequence[str]) -> No
 def _place(words: Sequence[str]) -> Path:
     """Where the answer to a line is, by all that is around it."""
     around = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
-    whole = [_split(words)[0], os.getcwd(), sys.path, sys.version, sys.prefix, platform.node(), sorted(around.items())]
+    whole = [
+        _split(words)[0],
+        os.getcwd(),
+        sys.path,
+        sys.version,
+        sys.prefix,
+        os.uname().nodename if hasattr(os, "uname") else "",
+        sorted(around.items()),
+    ]
     return cache_folder() / FOLDER / f"{digest_of(json.dumps(whole))}.json"
 
 

@@ -160,7 +160,10 @@ def _wait(process: subprocess.Popen[str], timeout: float | None) -> tuple[str, s
 def _end(process: subprocess.Popen[str]) -> None:
     """End a process with those that it started."""
     with suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 def _how_it_ended(number: int, task: Task) -> str:

@@ -52,7 +52,7 @@ def own_flags() -> list[Flag]:
     return [
         flag(["-o", "--output"], type=path, required=True, metavar="FOLDER", help="Where the results go."),
         flag(
-            ["--jobs", "-j"], type=click.IntRange(min=0), default=0, metavar="N", help="Models at a time. [one a core]"
+            ["--jobs", "-j"], type=click.IntRange(min=0), default=0, metavar="N", help="Models at a time.  [one a core]"
         ),
         flag(["--cache/--no-cache"], default=True, help="Keep results, and take those that are kept.  [yes]"),
         flag(["--force"], is_flag=True, help="Make all of them again, whatever is there."),

@@ -25,7 +25,7 @@ An output is made again where the content of its model, of its data, of the user
 changed; nothing is done for the others. Every other flag of onnx-opt may be given, and holds for all models above what
 the file says.
 
-\\b
+\b
     [defaults]
     tolerance = 1e-3
     [models.detector]

@@ -25,7 +25,7 @@ def build() -> click.Command:
 def show(as_json: bool = False) -> None:
     found = Cache().stats()
     if as_json:
-        click.echo(json.dumps({**vars(found), "folder": str(found.folder)}, indent=2))
+        click.echo(json.dumps({**found._asdict(), "folder": str(found.folder)}, indent=2))
         return
     click.echo(f"{found.folder}: {found.entries} results, {human_bytes(found.size)} of {human_bytes(found.limit)}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -76,6 +76,7 @@ class Work:
         """Tell which outputs there are, and which have to be made, and why."""
         for state in self.states:
             self.shows.say(f"{state.step.name}: {state.step.output} ({state.reason or 'up to date'})")
+        self._write_reasons({state.step.name: state.reason for state in self.states})
         return 0
 
     def check(self) -> int:
@@ -85,12 +86,22 @@ class Work:
         others = [state for state in stale if state.step.output.exists()]
         outcomes = ((state, outcome) for state, outcome in self._made(others, check=True) if outcome.code)
         differing = ((state, outcome.error if _is_error(outcome) else state.reason) for state, outcome in outcomes)
-        wrong = 0
+        wrong: dict[str, str] = {}
         for state, reason in chain(missing, differing):
-            wrong += 1
+            wrong[state.step.name] = reason
             complain(f"{state.step.name}: {state.step.output}: out of date: {reason}", "check")
-        self.shows.say(f"{_count(len(self.steps), 'output')}: {wrong or 'none'} missing or out of date")
+        self.shows.say(f"{_count(len(self.steps), 'output')}: {len(wrong) or 'none'} missing or out of date")
+        self._write_reasons({step.name: wrong.get(step.name, "") for step in self.steps})
         return 1 if wrong else 0
+
+    def _write_reasons(self, reasons: Mapping[str, str]) -> None:
+        """Why any output has to be made, as JSON where that was asked for; '' for one that has not."""
+        if self.shows.as_json:
+            found = [
+                {"name": step.name, "model": step.model, "output": str(step.output), "reason": reasons[step.name]}
+                for step in self.steps
+            ]
+            click.echo(json.dumps({"outputs": found}, indent=2))
 
     def run(self, force: bool = False) -> int:
         """Make what has to be made; the exit code is that of the failures, 1 where they differ."""

@@ -145,7 +145,12 @@ class Plan:
             other = made.setdefault(step.output.absolute(), step)
             if other is not step:
                 remedy = "write {name}, {profile} or {target} into 'output'"
-                where = self.project.where("models", step.name.partition(":")[0])
-                raise UsageError(
-                    f"'{other.name}' and '{step.name}' both write {step.output}", path=where, remedy=remedy
-                )
+                raise self._at(step, f"'{other.name}' and '{step.name}' both write {step.output}", remedy)
+        for step in steps:
+            source = made.get(Path(step.model).absolute())
+            if source is not None:
+                remedy = "write one pipeline for both"
+                raise self._at(step, f"the model of '{step.name}' is the output of '{source.name}'", remedy)
+
+    def _at(self, step: Step, message: str, remedy: str) -> UsageError:
+        return self.project.error(message, "models", step.name.partition(":")[0], remedy=remedy)
