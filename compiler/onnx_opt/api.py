@@ -180,7 +180,7 @@ def optimize(
         samples,
         seed,
         dims or {},
-        shapes or {},
+        {} if any(each.redefines for each in pipeline.passes()) else shapes or {},  # of inputs that stay as they are
         custom_ops,
         jobs=jobs,
         liberties=liberties,

@@ -55,7 +55,8 @@ class Pass:
     # An exact pass leaves every result as it was to the bit; a pipeline of exact passes is proven bit for bit.
     exact: ClassVar[bool] = False
     # The user asks this pass for another model, as where custom operators are stripped; when such passes come first,
-    # the rest of the pipeline is proven against what they leave.
+    # the rest of the pipeline is proven against what they leave; with what they take over from the program around the
+    # model (`host`), all of it is.
     redefines: ClassVar[bool] = False
     # The type ("float16", "bfloat16") that FP32 becomes: the result is then held to the tolerance of that type.
     lowers_to: ClassVar[str] = ""

@@ -31,6 +31,7 @@ class EmbedPostprocess(Pass):
     output: tuple[str, ...] = option((), metavar="NAME", help="the outputs; by default the only one")
     axis: int | None = option(None, help="the axis of the classes; by default the last, of pictures the channels")
     k: int = option(5, help="how many of top-k")
+    softmax: bool = option(False, help="top-k: of the softmax")
     index: Literal["int64", "int32", "uint8"] = option("int64", help="the type of what argmax gives")
     boxes: str | None = option(None, metavar="NAME", help="nms: the output with boxes, or boxes and scores (YOLO)")
     scores: str | None = option(None, metavar="NAME", help="nms: the output with scores")
@@ -87,7 +88,8 @@ class EmbedPostprocess(Pass):
             return [Softmax(name, axis) for name, axis in axes.items()]
         if self.kind == "argmax":
             return [ArgMax(name, axis, self.index) for name, axis in axes.items()]
-        return [TopK(name, axis, self.k) for name, axis in axes.items()]
+        shares = [Softmax(name, axis) for name, axis in axes.items()] if self.softmax else []
+        return [*shares, *(TopK(name, axis, self.k) for name, axis in axes.items())]
 
     def _suppression(self) -> Any:
         from onnx_opt.imaging.detections import Suppression

@@ -94,6 +94,12 @@ def test_the_best_few(opset):
     assert to_the_bit(result)
 
 
+def test_the_best_few_shares():
+    result = proven(classifier(), "embed-postprocess{kind=top-k,k=10,softmax}")
+    assert kinds(result.to_proto()) == ["MatMul", "Softmax", "TopK"]
+    assert np.allclose(run(result.to_proto(), x=np.ones((3, 6), np.float32))["logits"].sum(1), 1)
+
+
 def test_one_after_the_other():
     text = "embed-preprocess{preset=unit},embed-postprocess{kind=softmax},embed-postprocess{kind=top-k,k=2}"
     net = Net()

@@ -178,6 +178,13 @@ def test_nothing_is_proven_where_what_came_before_is_taken_on_trust():
     )
 
 
+@pytest.mark.parametrize("fixed", [{"shapes": {"x": [2, 3, 12, 20]}}, {"dims": {"H": 12, "W": 20, "N": 2}}])
+def test_sizes_are_those_of_the_original(fixed):
+    result = onnx_opt.optimize(network(), FUSED, **fixed)
+    assert result.report.status == "proven", result.report.warnings
+    assert signature(result.to_proto()) == {"x": ("UINT8", [2, 12, 20, 3])}
+
+
 # -- scale and mean in the first Conv ----------------------------------------------------------------------------------
 
 FUSED = "embed-preprocess{preset=imagenet},repeat(fuse-conv-bn-relu,fold,cleanup)"

@@ -11,9 +11,9 @@ import pytest
 
 from layout_models import Net
 from onnx_opt.errors import ModelError, OnnxOptError, UsageError
+from onnx_opt.runtime import TiledRunner
 from onnx_opt.runtime.session import require
 from onnx_opt.runtime.settings import Settings, read_settings
-from onnx_opt.runtime.tiled import TiledRunner
 
 PICTURE = ["N", 2, "H", "W"]
 

@@ -114,7 +114,7 @@ def _results(node: Node, read: Mapping[int, Reach]) -> list[Reach]:
 
 def _locality(node: Node) -> Locality:
     known: Locality | None = traits.ask(node.domain, node.op, TRAIT)
-    if known is not None and traits.is_understood(node):
+    if known is not None and traits.is_known(node):
         return known
     if traits.is_elementwise(node.domain, node.op) and traits.is_pure(node):
         return pointwise

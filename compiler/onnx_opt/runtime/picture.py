@@ -180,7 +180,8 @@ def study(source: Source, name: str | None, layout: str) -> Picture:
 def _load(source: Source) -> Graph:
     from onnx_opt.compilation import Input
 
-    return Input(source.path, source.data).load()
+    beside = source.folder / "model.onnx" if source.folder is not None else None
+    return Input(source.path or beside, source.data).load()
 
 
 def _fold(graph: Graph) -> None:

@@ -73,7 +73,7 @@ class TiledRunner:
 
     `tile` is the largest height and width of a tile, or both in one number; a model with fixed sizes takes tiles of
     these. `overlap` is the number of pixels over which neighbours are blended; None for as much as makes the result
-    that of the whole picture. `input` is the input that is tiled, by default the only picture; all others are given
+    that of the whole picture; integers are not blended, there the later tile counts. `input` is the input that is tiled, by default the only picture; all others are given
     with each call, whole. `ahead` tiles are brought to the device while one is computed.
     """
 
@@ -137,8 +137,8 @@ class TiledRunner:
         wanted = slots.pop(self.picture.name)
         if wanted is not None and image.dtype != wanted:
             raise UsageError(f"input '{self.picture.name}' is {wanted}, the picture is {image.dtype}")
-        for name in slots.keys() - others.keys():
-            raise UsageError(f"the model also needs input '{name}'", remedy="give it in others")
+        if missing := [name for name in slots if name not in others]:
+            raise UsageError(f"the model also needs input '{missing[0]}'", remedy="give it in others")
 
     def _plan(self, shape: tuple[int, ...]) -> Plan:
         picture = self.picture

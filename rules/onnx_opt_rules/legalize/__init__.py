@@ -58,6 +58,8 @@ GROUPS: tuple[Group, ...] = (
         "float64": (double.through_fp64,),
         "unsigned bytes between nodes": (
             moved_bytes.bytes_cast_before_they_move,
+            moved_bytes.moved_before_cast_to_bytes,
+            moved_bytes.shape_of_transposed_bytes,
             quantization.whole_numbers_there_and_back,
         ),
     },
