@@ -277,7 +277,8 @@ def optimized(path: Path, output: Path, flags: tuple[str, ...], target: str) -> 
         code = onnx_opt_command(arguments)
     if code:
         lines = [line for line in err.getvalue().splitlines() if "error:" in line]
-        return Made(output, problem=short(lines[-1].partition("error: ")[2] if lines else f"exit code {code}"))
+        told_last = lines[-1].partition("error: ")[2].removeprefix(f"{path}: ") if lines else f"exit code {code}"
+        return Made(output, problem=short(told_last))
     return Made(output, json.loads(report.read_text())["status"])
 
 
@@ -296,7 +297,8 @@ def largest_difference(expected: Sequence[object], actual: Sequence[object]) -> 
 
 
 def short(error: object) -> str:
-    text = str(error)
+    """What is wrong, without the name of the file: that stands in the row."""
+    text = error.message if isinstance(error, OnnxOptError) else str(error)
     return text if len(text) <= REASON_LENGTH else f"{text[:REASON_LENGTH]}..."
 
 

@@ -11,6 +11,7 @@ from onnx_opt.ir import Node, Value
 from onnx_opt.parameters import parameter
 from onnx_opt.rewrite import domain, op, opt, require, rule
 from onnx_opt.target import Target
+from onnx_opt_rules.runtime_fusions import INTEGERS, in_integers
 
 CONTRIB = "com.microsoft"
 ACTIVATIONS = {"Relu": (), "Sigmoid": (), "Tanh": (), "LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
@@ -34,6 +35,7 @@ def fuse_conv_activation(
     require(target.supports("FusedConv", CONTRIB), f"{target.name} has no FusedConv; it fuses the pair when it loads")
     require(target.name != "ort-cuda" or activation.op in ON_CUDA, f"FusedConv on CUDA has no {activation.op}")
     require(w.elem_type == TensorProto.FLOAT, "FusedConv computes in float32")
+    require(not in_integers(x, w), INTEGERS)
     params = None
     if activation.op == "Clip":
         bounds = [parameter(activation, name) for name in ("min", "max")]

@@ -10,10 +10,18 @@ from onnx_opt.ir import Node, Value
 
 NORMALIZATION, GELU = "runtimes fuse it as part of a normalization", "runtimes fuse it as part of Gelu"
 
+INTEGERS = "runtimes compute it in integers, which one operator would keep them from"
+
 _ROOTS = frozenset({"Sqrt", "Reciprocal", "Pow", "Rsqrt"})
 _PASSED = frozenset({"Mul", "Add", "Div", "Cast"})
 _STEPS = 4
 """How far from a scale or factor the telling operator may be."""
+
+
+def in_integers(*operands: Value) -> bool:
+    """Whether all operands were integers: runtimes look for such a product, by its operator, between DequantizeLinear
+    and QuantizeLinear."""
+    return all(value.producer is not None and value.producer.op == "DequantizeLinear" for value in operands)
 
 
 def part_of_fusion(node: Node) -> str | None:

@@ -16,6 +16,7 @@ from onnx_opt.layout.perms import compose, inverse, is_identity, moves_nothing
 from onnx_opt.layout.views import shape_operand
 from onnx_opt.rewrite import anyof, domain, known, op, opt, require, rest, rule
 from onnx_opt.target import CONTRIB, Target
+from onnx_opt_rules.runtime_fusions import INTEGERS, in_integers
 
 ANY_VERSION = 1 << 30
 NOT_A_SWAP = "the Transpose does not swap the last two dims alone"
@@ -117,6 +118,7 @@ def transpose_into_fused_matmul(x: Value, y: Value, p: Any, left: Node | None, p
     require(types.is_float(x.elem_type) and x.elem_type != TensorProto.BFLOAT16, "FusedMatMul has no such type")
     require(min(x.rank or 0, y.rank or 0) >= 2, "FusedMatMul takes no notice of its flags beside a vector")
     require(not any(product.attribute(f"transBatch{side}", 0) for side in "AB"), "its batch dims are moved already")
+    require(not in_integers(x, y), INTEGERS)
     require_swap(p, x if left is not None else y)
     flag = "transA" if left is not None else "transB"
     return FUSED(x, y, **{**product.attrs, flag: int(not product.attribute(flag, 0))})

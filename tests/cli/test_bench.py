@@ -50,6 +50,7 @@ def test_sizes_that_were_chosen_are_said(model: Path) -> None:
     assert "sizes chosen: n=" in run("bench", model, *FEW).out
     assert "sizes chosen" not in run("bench", model, *FEW, "--dim", "n=3").out
     assert "input x: float32[9,4]" in run("bench", model, *FEW, "--shape", "x=9x4").out
+    assert "input x: float32[9,4]" in run("bench", model, *FEW, "--shape", "x=9x?").out
 
 
 def test_data_of_the_user(model: Path, tmp_path: Path) -> None:
@@ -62,4 +63,5 @@ def test_what_cannot_be_asked_is_one_line(model: Path) -> None:
     run("bench", model, "--provider", "cpuu").fails(2, "did you mean 'cpu'?")
     run("bench", model, "--provider-option", "x=1").fails(2, "has no option 'x'")
     run("bench", model, "missing.onnx").fails(2, "missing.onnx", "no such file")
-    run("bench", model, "--shape", "x=?x4").fails(2, "a size is missing")
+    run("bench", model, "--shape", "x=?x5").fails(2, "a dim of input 'x' is 4, it cannot be 5")
+    run("bench", model, "--dim", "m=2").fails(2, "no input has a dim 'm'")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -121,3 +122,20 @@ def test_a_sequence_is_written_part_by_part(tmp_path: Path) -> None:
 
 def test_no_such_model(tmp_path: Path) -> None:
     run("run", tmp_path / "none.onnx").fails(2, "none.onnx", "no such file")
+
+
+@pytest.mark.parametrize("command", ["run", "bench"])
+def test_a_damaged_or_hostile_model_never_gets_to_the_runtime(stateful: Path, tmp_path: Path, command: str) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(stateful.read_bytes()[:100])
+    run(command, damaged).fails(2, "damaged.onnx")
+    run(command, tmp_path).fails(2)
+    reaching = onnx.load(stateful)
+    tensor = reaching.graph.initializer[0]
+    tensor.ClearField("float_data")
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../../../../../etc/hostname")
+    (tmp_path / "reaching.onnx").write_bytes(reaching.SerializeToString())
+    run(command, tmp_path / "reaching.onnx").fails(2, "reaching.onnx")
+    run(command, stateful, "--dim", "btch=1").fails(2, "no input has a dim 'btch'", "did you mean 'batch'?")

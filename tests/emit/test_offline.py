@@ -129,6 +129,24 @@ def test_a_model_with_external_data_keeps_its_weights_beside_it(model: Path, tmp
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
+def test_the_inputs_external_data_is_not_overwritten(model: Path, tmp_path: Path) -> None:
+    proto = onnx.load(model)
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((16, 16, 3, 3), np.float32), "w"))
+    proto.graph.node.remove(proto.graph.node[0])
+    big = tmp_path / "big.onnx"
+    onnx.save(proto, big, save_as_external_data=True, location="out.onnx.data", size_threshold=1024)
+    before = (tmp_path / "out.onnx.data").read_bytes()
+    flags = ("--target", "ort-cpu", "--ort-level", "all")
+    for name in ("out.onnx.data", "out.onnx"):
+        run(big, "-o", tmp_path / name, *flags).fails(2, "external data of the input", "choose another name")
+    assert (tmp_path / "out.onnx.data").read_bytes() == before and not (tmp_path / "out.onnx").exists()
+
+
+def test_a_model_may_take_its_own_place(model: Path, tmp_path: Path) -> None:
+    assert run(model, "-o", model, "--target", "ort-cpu", "--ort-level", "all", "-q").code == 0
+    assert "com.microsoft.nchwc::Conv" in ops(model)
+
+
 def test_large_weights_go_to_a_file_of_their_own(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offline, "LARGE", 1000)
     assert run(model, "-o", tmp_path / "out.onnx", "--target", "ort-cpu", "--ort-level", "all", "-q").code == 0

@@ -227,6 +227,23 @@ def test_activation_joins_where_the_target_has_the_operator():
     expect_unchanged(before, FUSE, "FusedConv on CUDA has no Clip", target="ort-cuda")
 
 
+def test_activation_stays_where_runtimes_compute_in_integers():
+    expect_unchanged(
+        """g (uint8[N,1,2,2] q) => (uint8[N,1,2,2] y)
+        <float s = {0.5}, uint8 z = {0}, int8[1,1,1,1] w = {4}, float ws = {0.25}, int8 wz = {0}>
+        {
+            x = DequantizeLinear (q, s, z)
+            f = DequantizeLinear (w, ws, wz)
+            c = Conv (x, f)
+            r = Relu (c)
+            y = QuantizeLinear (r, s, z)
+        }""",
+        FUSE,
+        "compute it in integers",
+        target="ort-cpu",
+    )
+
+
 def test_result_with_other_users_stays():
     expect_unchanged(
         """g (float[N,1,2,2] x) => (float[N,1,2,2] y, float[N,1,2,2] c)

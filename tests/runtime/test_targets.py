@@ -7,9 +7,12 @@ from onnx import TensorProto, helper, parser
 
 from onnx_opt.errors import TargetError
 from onnx_opt.ir import load
+from onnx_opt.passes import PassContext
+from onnx_opt.rewrite import apply_rules
 from onnx_opt.runtime.session import open_session
 from onnx_opt.target import CONTRIB, TARGETS, find_target
-from onnx_text import expect, expect_unchanged
+from onnx_opt_rules.transposes import transpose_into_fused_matmul
+from onnx_text import expect, expect_unchanged, reasons
 
 PROVIDERS = {
     "ort-cpu": "CPUExecutionProvider",
@@ -83,3 +86,21 @@ def test_directml_stops_at_opset_20() -> None:
         find_target("ort-dml").check(graph)
     assert caught.value.exit_code == 3
     find_target("ort-tensorrt").check(graph)
+
+
+def test_a_product_of_integers_is_left_to_be_found() -> None:
+    text = """
+    <ir_version: 8, opset_import: ["": 17]>
+    g (uint8[2, 4, 3] q, uint8[2, 4, 5] p) => (float[2, 3, 5] y) <float s = {0.5}, uint8 z = {0}>
+    {
+      a = DequantizeLinear(q, s, z)
+      b = DequantizeLinear(p, s, z)
+      t = Transpose<perm = [0, 2, 1]>(a)
+      y = MatMul(t, b)
+    }
+    """
+    graph = load(parser.parse_model(text).SerializeToString())
+    context = PassContext(target=find_target("ort-cpu"))
+    apply_rules(graph, context, [transpose_into_fused_matmul])
+    assert [node.op for node in graph] == ["DequantizeLinear", "DequantizeLinear", "Transpose", "MatMul"]
+    assert any("compute it in integers" in reason for reason in reasons(context))

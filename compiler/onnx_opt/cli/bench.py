@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_opt.cli import params, runtime_flags
+from onnx_opt.cli import runtime_flags
 from onnx_opt.errors import printable
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def run(model: str, other: str | None, profile: bool, as_json: bool, **given: An
     settings = runtime_flags.settings_of(given)
     from onnx_opt.cli.progress import Progress
     from onnx_opt.runtime.bench import Effort, bench
-    from onnx_opt.validate.source import Source
 
-    sources = [Source.of(path) for path in (model, other) if path is not None]
+    asked = runtime_flags.read_model(model, given)
+    sources = [asked.source, *([runtime_flags.read_model(other).source] if other is not None else [])]
     runtime = runtime_flags.runtime_of(given, settings, given["threads"])
     with Progress(sys.stderr.isatty() and not as_json) as progress:
         found = bench(
@@ -61,8 +61,8 @@ def run(model: str, other: str | None, profile: bool, as_json: bool, **given: An
             runtime,
             Effort(given["seconds"], given["iterations"], given["warm_up"]),
             data=given["data"],
-            dims=params.read_dims(given["dims"]),
-            shapes=runtime_flags.complete_shapes(given),
+            dims=asked.dims,
+            shapes=asked.shapes,
             seed=given["seed"],
             fixed=given["fixed_outputs"],
             tell=progress.tell,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnx_opt.cli import params, runtime_flags
+from onnx_opt.cli import runtime_flags
 from onnx_opt.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -42,16 +42,10 @@ def run(model: str, output: str | None, threads: int, as_json: bool, **given: An
     settings = runtime_flags.settings_of(given)
     target = _target(output)
     from onnx_opt.runtime.execute import execute, figures
-    from onnx_opt.validate.source import Source
 
-    samples = execute(
-        Source.of(model),
-        runtime_flags.runtime_of(given, settings, threads),
-        given["data"],
-        params.read_dims(given["dims"]),
-        runtime_flags.complete_shapes(given),
-        given["seed"],
-    )
+    runtime = runtime_flags.runtime_of(given, settings, threads)
+    asked = runtime_flags.read_model(model, given)
+    samples = execute(asked.source, runtime, given["data"], asked.dims, asked.shapes, given["seed"])
     if target is not None:
         write(samples, target)
     found = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from onnx_opt.runtime.settings import ALL, LEVELS, Settings, doubts, read_settin
 
 if TYPE_CHECKING:
     from onnx_opt.validate.run import Runtime
+    from onnx_opt.validate.source import Source
 
 
 def provider_flags() -> list[click.Parameter]:
@@ -72,13 +74,28 @@ def runtime_of(given: Mapping[str, Any], settings: Settings, threads: int = 0) -
     return Runtime(threads, tuple(map(Path, given["custom_ops"])), limit=math.inf, settings=settings)
 
 
-def complete_shapes(given: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The shapes that the flags give; each must say every size."""
-    from onnx_opt.errors import UsageError
+@dataclass(frozen=True)
+class Asked:
+    """A model, and the sizes of its inputs that the flags ask for."""
 
-    found: dict[str, list[int]] = {}
-    for name, sizes in params.read_shapes(given["shapes"]).items():
-        if None in sizes:
-            raise UsageError(f"--shape {name}: a size is missing", remedy="give --dim for single dims")
-        found[name] = [size for size in sizes if size is not None]
-    return found
+    source: Source
+    dims: Mapping[str, Any]
+    shapes: Mapping[str, list[int]]
+
+
+def read_model(path: str, given: Mapping[str, Any] | None = None) -> Asked:
+    """The model at `path`, checked as any that is to be optimized: what is damaged, or refers to files that it may not
+    read, never gets to ONNX Runtime. Raises ModelError, and UsageError for sizes that are not its own."""
+    from onnx_opt.checks import check_model
+    from onnx_opt.interface import restrict
+    from onnx_opt.ir import gc_paused, load
+    from onnx_opt.validate.source import Source
+
+    shapes = params.read_shapes(given["shapes"]) if given else {}
+    with gc_paused():
+        graph = load(path)
+        check_model(graph.model)
+        dims = restrict(graph, params.read_dims(given["dims"]) if given else {}, shapes)
+    complete = {name: [size for size in sizes if size is not None] for name, sizes in shapes.items()}
+    complete = {name: sizes for name, sizes in complete.items() if len(sizes) == len(shapes[name])}
+    return Asked(Source.of(path), dims, complete)

@@ -20,6 +20,7 @@ from onnx_opt.emit import Tell
 from onnx_opt.errors import OnnxOptError, TargetError, UsageError, ValidationError
 from onnx_opt.files import ScratchFolder, put_in_place
 from onnx_opt.ir import Graph, Node, gc_paused, load, save
+from onnx_opt.ir.external import ExternalFile
 from onnx_opt.ir.order import toposort
 from onnx_opt.runtime.profile import ORIGINS
 from onnx_opt.runtime.settings import TENSORRT, Settings, find_provider, short_name
@@ -85,9 +86,11 @@ class OfflineGraph:
         candidate = scratch.path / "settled" / output.name
         candidate.parent.mkdir()
         save(graph, candidate)
+        has_weights = weights_of(candidate).exists()
+        _spare_the_input(result, output, has_weights)
         self._prove(result, candidate, tell)
-        if weights_of(candidate).exists():
-            save(load(candidate), output)  # streams the weights to a file beside the output
+        if has_weights:
+            save(load(candidate), output)  # streams them to a file beside the output
         else:
             put_in_place(candidate, output)
         return self._figures(result, graph, output)
@@ -163,6 +166,13 @@ class OfflineGraph:
             "file_bytes": output.stat().st_size,
             "weights_bytes": weights.stat().st_size if weights.exists() else None,
         }
+
+
+def _spare_the_input(result: Result, output: Path, has_weights: bool) -> None:
+    """Raise UsageError where the output would take the place of the input's external data."""
+    external = ExternalFile(output, result.model.model)
+    external.active |= has_weights
+    external.check()
 
 
 def _steps(graph: Graph) -> list[Step]:
