@@ -108,9 +108,14 @@ def test_kernels_of_the_processor_also_give_integers():
 
 
 def test_activations_that_do_more_than_cutting_off_stand_by_themselves_there():
-    body = "a = Conv(x, w) b = LeakyRelu(a) y = Conv(b, v)"
-    assert placed(body, "ort-cpu") == "a = Conv(x', w')\nb = LeakyRelu(a')\ny = Conv(b', v')"
-    assert placed(body) == "a = Conv(x', w')\nb = LeakyRelu(a)\ny = Conv(b', v')"
+    body = "a = Conv(x, w) b = LeakyRelu(a) c = Conv(b, v) y = Exp(c)"
+    assert placed(body, "ort-cpu") == "a = Conv(x', w')\nb = LeakyRelu(a')\nc = Conv(b', v')\ny = Exp(c')"
+    assert placed(body) == "a = Conv(x', w')\nb = LeakyRelu(a)\nc = Conv(b', v')\ny = Exp(c)"
+
+
+def test_a_layer_that_gives_an_output_of_the_model_has_no_integer_kernel_there():
+    assert placed("a = Conv(x, w) y = Conv(a, v)", "ort-cpu") == "a = Conv(x', w')\ny = Conv(a', v)"
+    assert placed("y = MatMul(x, m)", "ort-cpu", m=weights(3, 8, 4)) == "y = MatMul(x', m')"
 
 
 def test_the_user_keeps_nodes_in_fp32():
@@ -123,9 +128,9 @@ def test_the_user_keeps_nodes_in_fp32():
 @pytest.mark.parametrize(("target", "bias"), [("portable", "b"), ("ort-cpu", "b'")])
 def test_weights_that_are_integers_already_are_read_as_they_are(target, bias):
     stored = {"s": np.array(0.1, np.float32), "w_int8": (10 * W).astype(np.int8), "b": weights(3, 4)}
-    proto = model(HEADER + "{ d = DequantizeLinear(w_int8, s) y = Conv(x, d, b) }", **stored)
+    proto = model(HEADER + "{ d = DequantizeLinear(w_int8, s) a = Conv(x, d, b) y = Softmax(a) }", **stored)
     found, _ = quantized(proto, "measure=false", validate=False, target=target)
-    assert described(found) == f"y = Conv(x', w', {bias})"
+    assert described(found).startswith(f"a = Conv(x', w', {bias})\n")
     assert [tensor.name for tensor in found.graph.initializer][:2] == ["s", "w_int8"]
 
 

@@ -101,6 +101,16 @@ def test_without_data_it_says_that_the_scales_mean_little():
     assert any("the scales come from random inputs and mean little" in text for text in result.report.warnings)
 
 
+def test_a_model_that_runs_on_nothing_that_was_tried_stays_as_it_is():
+    text = """g (float[4,4] x) => (float[A,B,C] y) {
+        a = MatMul(x, w) b = Abs(x) c = Add(b, big) i = Cast<to=7>(c) y = Gather(a, i)
+    }"""
+    proto = model(text, w=weights(1, 4, 4), big=np.array(1000.0, np.float32))
+    result = onnx_opt.optimize(proto, "quantize", validate=False)
+    assert to_bytes(result.model) == proto.SerializeToString()
+    assert any("the original runs on none of" in text for text in result.report.warnings)
+
+
 def test_the_same_bytes_every_time():
     one, other = (to_bytes(onnx_opt.optimize(cnn(), "quantize", data=feeds(cnn())).model) for _ in range(2))
     assert one == other

@@ -108,13 +108,10 @@ class _Rewriter:
         """Scale and zero point, held once for all values that share them."""
         group = self.placement.group(value)
         if group not in self._constants:
-            scale = self.scales[group]
-            zero_point = np.zeros((), stored_type(self.form.activations)) + scale.zero_point
+            scale, dtype = self.scales[group], stored_type(self.form.activations)
             self._constants[group] = [
                 self.graph.add_constant(np.asarray(scale.scale, np.float32), f"{group.name}_scale"),
-                self.graph.add_constant(
-                    np.asarray(zero_point, stored_type(self.form.activations)), f"{group.name}_zero_point"
-                ),
+                self.graph.add_constant(np.asarray(scale.zero_point).astype(dtype), f"{group.name}_zero_point"),
             ]
         return self._constants[group]
 
@@ -141,10 +138,15 @@ class _Rewriter:
             self.done.bytes_before += array.nbytes
             self.done.bytes_after += stored.nbytes
         value, stored = self._weights[weight, axis]
-        self.graph.set_input(node, layer.weight, value)
-        if weight.producer is not None and weight.producer.graph is self.graph and not weight.uses:
-            self.graph.erase(weight.producer)  # a Constant, which would stay in the file
+        self._replace(node, layer.weight, value)
         return stored.scales
+
+    def _replace(self, node: Node, index: int, value: Value) -> None:
+        """Let a node read another value; a Constant that loses its last reader would stay in the file."""
+        old = node.inputs[index]
+        self.graph.set_input(node, index, value)
+        if old.producer is not None and old.producer.graph is self.graph and not old.uses:
+            self.graph.erase(old.producer)
 
     def _dequantized(self, weight: Value, stored: Stored, before: Node) -> Value:
         operands = [
@@ -184,4 +186,4 @@ class _Rewriter:
         name = f"{bias.name}_DequantizeLinear"
         dequantize = self.graph.make_node("DequantizeLinear", operands, attrs, name=name, origin=origin)
         self.graph.insert(dequantize, node)
-        self.graph.set_input(node, layer.bias, dequantize.outputs[0])
+        self._replace(node, layer.bias, dequantize.outputs[0])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_opt.precision.samples import common
 from onnx_opt.validate import Source
+from onnx_opt.validate.run import Rejected
 from onnx_opt.validate.userdata import Part, user_feeds
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class _Feeds:
 def split(source: Source, signature: Signature, evidence: Evidence, data: Any, most: int) -> Split:
     """The first `most` samples of `data`, else of the user's data for validation, else random ones.
 
-    Raises UsageError for data that do not fit the model.
+    Raises UsageError for data that do not fit the model, Rejected where it runs on no random ones.
     """
     data = evidence.data if data is None else data
     if data is not None:
@@ -68,4 +69,6 @@ def split(source: Source, signature: Signature, evidence: Evidence, data: Any, m
     seeds = (evidence.seed + 1, evidence.seed)
     drawn = [replace(evidence, seed=seed).reference(source, finite_only=True) for seed in seeds]
     calibration, held_out = ([record.feed for record in common(each.records)] for each in drawn)
+    if not calibration or not held_out:
+        raise Rejected(next(each.problem for each in drawn if not each.records))
     return Split(None, most, signature, (calibration, held_out))

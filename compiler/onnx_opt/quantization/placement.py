@@ -125,8 +125,11 @@ class _Placer:
             return "it is quantized already"
         if reason := self._unfit_weight(weight):
             return reason
-        reason = role.problem(node) if self.form.activations else ""
-        return reason or (self._unfit_value(data) if self.form.activations else "")
+        if not self.form.activations:
+            return ""
+        if self.form.results and not role.floats and not self._readers_of_result(node):
+            return "its result is read in FP32, and integer kernels of it give integers"
+        return role.problem(node) or self._unfit_value(data)
 
     def _unfit_weight(self, weight: Value) -> str:
         """Why a weight can't be in the form. One that is in it already is dequantized where it is read."""
@@ -213,13 +216,16 @@ class _Placer:
 
     def _result(self, node: Node) -> None:
         """Let all nodes that read what a kernel gives, behind its activation, read it quantized."""
+        for user, index in self._readers_of_result(node):
+            self.placement.read(user, index)
+
+    def _readers_of_result(self, node: Node) -> list[tuple[Node, int]]:
+        """The uses of what a kernel gives, behind its activation; none where some of them need it in FP32."""
         value = _behind_activation(node.outputs[0])
         if value.is_graph_output or self._unfit_value(value):
-            return
+            return []
         readers = [(user, index) for user, index in value.uses if user.graph is self.graph and user not in self.kept]
-        if len(readers) == len(value.uses):
-            for user, index in readers:
-                self.placement.read(user, index)
+        return readers if len(readers) == len(value.uses) else []
 
     def _spread(self) -> None:
         """Quantize what is moved to where it is read quantized."""

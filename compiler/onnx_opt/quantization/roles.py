@@ -32,7 +32,7 @@ class Layer:
     """A product of operand `data` and the constant operand `weight`. `channels(node, rank)` is the axis of the weight
     along which each output channel has a scale of its own (None: there is none), `summed(node, rank)` the one that the
     product sums over; `bias` is the operand that is added up in the integer kernel. `packs`: kernels take weights of
-    four bits."""
+    four bits. `floats`: of the kernels that give integers, some give FP32 as well."""
 
     channels: Callable[[Node, int], int | None]
     summed: Callable[[Node, int], int]
@@ -40,6 +40,7 @@ class Layer:
     weight: int = 1
     bias: int | None = 2
     packs: bool = False
+    floats: bool = False
     problem: Problem = fine
 
 

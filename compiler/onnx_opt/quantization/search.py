@@ -126,7 +126,8 @@ class _Search:
 
     def keep_all(self, reason: str) -> dict[int, str]:
         """Nothing is quantized."""
-        return dict.fromkeys(self.numbers.values(), reason)
+        layers = (number for node, number in self.numbers.items() if isinstance(role_of(node), Layer))
+        return dict.fromkeys(layers, reason)
 
     def run(self) -> Choice:
         form, request = self.request.form, self.request

@@ -66,8 +66,8 @@ ROWS: dict[str, Role] = {
     # products with weights
     "Conv": Layer(channels=lambda node, rank: 0, summed=lambda node, rank: 1),
     "ConvTranspose": Layer(channels=lambda node, rank: 1, summed=lambda node, rank: 0),
-    "Gemm": Layer(channels=_gemm_channels, summed=_gemm_summed, packs=True, problem=_scaled),
-    "MatMul": Layer(channels=_product_channels, summed=_product_summed, bias=None, packs=True),
+    "Gemm": Layer(channels=_gemm_channels, summed=_gemm_summed, packs=True, floats=True, problem=_scaled),
+    "MatMul": Layer(channels=_product_channels, summed=_product_summed, bias=None, packs=True, floats=True),
     # what has integer kernels beside them
     "Add": Sum(),
     "AveragePool GlobalAveragePool": Pool(),
