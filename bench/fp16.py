@@ -79,8 +79,8 @@ onnx.save(convert_to_mixed_precision(sys.argv[1], low_precision_type="fp16", kee
 RUNTIME = "onnxruntime>=1.23,<2"
 CONVERTER = ("onnxconverter-common>=1.16", RUNTIME)
 TOOLS = [
-    Tool("onnx-opt", (*OURS, "-O0", "--fp16", "--no-validate", "--json")),
-    Tool("onnx-opt-half", (*OURS, "-O0", "--fp16", "--no-fp16-keep-io", "--no-validate", "--json")),
+    Tool("onnx-opt", (*OURS, "-O0", "--fp16", "--no-validate", "--report-json", "REPORT")),
+    Tool("onnx-opt-half", (*OURS, "-O0", "--fp16", "--no-fp16-keep-io", "--no-validate", "--report-json", "REPORT")),
     Tool("common", ("{tools}", "-c", COMMON, "{input}", "{output}"), CONVERTER),
     Tool("common-auto", ("{tools}", "-c", AUTO, "{input}", "{output}", "FEED"), CONVERTER),
     Tool("ort-float16", ("{tools}", "-c", TRANSFORMERS, "{input}", "{output}"), (RUNTIME, "sympy")),
@@ -168,9 +168,11 @@ def convert(original: Original, tool: Tool, environment: Path, work: Path, timeo
     feed = work / "feed.npz"
     if "FEED" in tool.command:
         np.savez(feed, **common(original.reference.records)[0].feed)
-    argv = [str(feed) if part == "FEED" else part for part in tool.argv(environment, original.path, result)]
+    report = work / "report.json"
+    files = {"FEED": str(feed), "REPORT": str(report)}
+    argv = [files.get(part, part) for part in tool.argv(environment, original.path, result)]
     run = measure.run(argv, timeout=timeout)
-    row = Row(original.name, tool.name, seconds=run.wall, executions=executions(tool, run.stdout))
+    row = Row(original.name, tool.name, seconds=run.wall, executions=executions(tool, run.stdout, report))
     if not run.ok or not result.exists():
         row.verdict, row.reason = "timeout" if run.timed_out else "failed", run.reason or "wrote no model"
         return row
@@ -178,11 +180,12 @@ def convert(original: Original, tool: Tool, environment: Path, work: Path, timeo
     return row
 
 
-def executions(tool: Tool, output: str) -> int | None:
-    if "--json" in tool.command:
-        start = output.find("{")
-        report: dict[str, Any] = json.loads(output[start:]) if start >= 0 else {}
-        return sum(found["total_executions"] for found in report.get("measured", {}).values())
+def executions(tool: Tool, output: str, report: Path) -> int | None:
+    """Runs of the model, as the tool counts them."""
+    if "REPORT" in tool.command:
+        written: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
+        report.unlink(missing_ok=True)
+        return sum(found["total_executions"] for found in written.get("measured", {}).values())
     found = re.search(r"^executions (\d+)", output, re.M)
     return int(found[1]) if found else 0
 

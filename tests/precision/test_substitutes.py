@@ -193,6 +193,14 @@ def test_division_by_zero_stays_guarded():
     assert result.report.proof["half"]["true_half_precision"] < 2e-3
 
 
+def test_sums_with_an_epsilon_may_be_negative():
+    text = "g (float[8] x) => (float[8] y) <float e = {1e-12}> { a = Tanh (x) b = Add (a, e) y = Tanh (b) }"
+    data = [{"x": np.linspace(-2, 2, 8, dtype=np.float32)}]
+    report = onnx_opt.optimize(parse(text), "fp16", data=data, samples=0).report
+    assert report.rewrites["fp16", "lift-epsilon"] == 1 and report.measured["fp16"]["by_loss"] == 0
+    assert report.proof["half"]["true_half_precision"] < 2e-3
+
+
 def test_a_rewrite_that_is_taken_back_leaves_the_rest_in_half_precision():
     graph, context = load(parse(NORM.replace("BODY", "r = Add (a, e)"))), PassContext()
     context.journal.excluded = {("", "lift-epsilon", "r")}

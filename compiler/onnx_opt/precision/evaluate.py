@@ -13,13 +13,13 @@ half, a convolution by Winograd's transforms), and the order of the target's add
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, numpy_helper
 
 from onnx_opt.precision.formats import FORMATS
+from onnx_opt.precision.probe import subgraphs
 from onnx_opt.precision.roundtrips import FLOAT, Rounder
 from onnx_opt.validate.source import Source
 
@@ -70,7 +70,7 @@ def _scopes(model: ModelProto, source: Source) -> list[_Scope]:
         scopes.append(_scope(known, proto))
         for node, written in zip(known, proto.node, strict=True):
             if node.bodies:
-                pairs += zip((body for _, _, body in node.bodies), _bodies(written), strict=True)
+                pairs += zip((body for _, _, body in node.bodies), subgraphs(written), strict=True)
     return scopes
 
 
@@ -91,13 +91,6 @@ def _is_tensor(value: object) -> bool:
 
     declared = getattr(value, "declared", None)
     return declared is None or isinstance(declared, types.TensorType)
-
-
-def _bodies(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 class _Widening:

@@ -53,8 +53,11 @@ class Measured:
                 return False
             with tempfile.TemporaryDirectory(prefix="onnx-opt-", ignore_cleanup_errors=True) as scratch:
                 source, names = ranges.instrumented(graph, source_of(graph, Path(scratch)))
-                with self.meter.session(source, "ranges") as session:
-                    outputs = session.run(feed)
+                try:
+                    with self.meter.session(source, "ranges") as session:
+                        outputs = session.run(feed)
+                except (CannotLoad, Rejected, Unreadable):
+                    return False
             self.ranges.add(names, outputs.pop())
             self.samples.insert(self.learned, Sample(dict(feed), outputs))
             self.learned += 1

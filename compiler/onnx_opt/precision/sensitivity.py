@@ -137,9 +137,18 @@ class _Twins:
         if name not in self._operands:
             value = name
             if name in self.floors:
-                value = rounder.add("Max", [name, self.probe.constant(np.float32(self.floors[name]))])
+                value = self._raised(rounder, name)
             self._operands[name] = rounder.rounded(value, self.form.elem_type)
         return self._operands[name]
+
+    def _raised(self, rounder: Rounder, name: str) -> str:
+        """A masked value from the lowest half number on; of one with an epsilon, what is positive from the least on."""
+        floor = self.floors[name]
+        raised = rounder.add("Max", [name, self.probe.constant(np.float32(floor))])
+        if floor < 0:
+            return raised
+        positive = rounder.add("Greater", [name, self.probe.constant(np.float32(0))])
+        return rounder.add("Where", [positive, raised, name])
 
     def _round_bodies(self, known: Node, twin: NodeProto) -> None:
         """Round after every node in the subgraphs of a twin, however deep."""
