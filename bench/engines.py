@@ -110,7 +110,7 @@ class Outcome:
         kinds: dict[tuple[str, str], list[str]] = {}
         for each in self.rejections:
             kinds.setdefault((each["operator"], each["reason"]), []).append(each["node"])
-        said = [f"{len(nodes)}x {op} '{nodes[0]}': {reason}" for (op, reason), nodes in kinds.items()]
+        said = [f"{len(nodes)}x {op} '{nodes[0]}': {reason}" if op else reason for (op, reason), nodes in kinds.items()]
         return "; ".join(said) or self.error
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from engine_builders import needs_builder
+from engine_support import needs_builder
 from onnx_opt.emit.tensorrt import ask as asking
 from onnx_opt.emit.tensorrt.ask import Rejection, ask, examine
 from onnx_opt.worker import Worker
@@ -69,6 +69,15 @@ def test_a_node_in_a_branch_is_named() -> None:
     assert [node for node, _ in rejections(text)] == ["inside"]
 
 
+def test_nodes_of_a_function_are_named_and_what_stands_behind_its_call_is_looked_at() -> None:
+    text = f"""{HEAD} g (int32[2, 2] i) => (int32[2, 2] y, int32[2, 2] z) {{
+      [call] y = acme.Product(i)
+      [behind] z = MatMul(i, i)
+    }}
+    <domain: "acme", opset_import: ["": 17]> Product (a) => (b) {{ [in_function] b = MatMul(a, a) }}"""
+    assert [node for node, _ in rejections(text)] == ["in_function", "behind"]
+
+
 @pytest.mark.parametrize(
     ("text", "node", "reason"),
     [
@@ -91,7 +100,7 @@ def test_external_data_is_found(tmp_path: Path) -> None:
 
 def test_a_parser_that_crashes_is_no_crash_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """The node at which it crashed is the one that is rejected; here it is ended from outside at its first node."""
-    monkeypatch.setattr(asking, "PARSE", "engine_builders:parse_and_die")
+    monkeypatch.setattr(asking, "PARSE", "engine_support:parse_and_die")
     monkeypatch.setattr(asking, "_worker", Worker())
     (found,) = _ask(f"{HEAD} g (float[4] x) => (float[4] y) {{ [culprit] y = Relu(x) }}")
     assert (found.node, found.operator) == ("culprit", "Relu") and "crashed (SIGABRT)" in found.reason

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from command import run
-from engine_builders import needs_builder, write
+from engine_support import needs_builder, write
 from onnx_opt.emit.tensorrt import modules
 
 HEAD = '<ir_version: 8, opset_import: ["": 17]>'

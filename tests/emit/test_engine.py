@@ -16,9 +16,12 @@ import onnx
 import pytest
 from onnx import parser
 
+import onnx_opt
 from command import Outcome, run, start
-from engine_builders import needs_builder, write
-from onnx_opt.emit.tensorrt import modules
+from engine_support import needs_builder, write
+from onnx_opt.emit.tensorrt import locate, modules
+from onnx_opt.emit.tensorrt.engine import Engine
+from onnx_opt.emit.tensorrt.profiles import read_profile
 
 HEAD = '<ir_version: 8, opset_import: ["": 17, "acme": 1]>'
 CONVOLUTION = f"""{HEAD} g (float[n, 2, 5, 5] x) => (float[n, 3, 5, 5] y)
@@ -27,6 +30,12 @@ CONVOLUTION = f"""{HEAD} g (float[n, 2, 5, 5] x) => (float[n, 3, 5, 5] y)
 {{ [conv] c = Conv(x, w) [norm] n = BatchNormalization(c, s, b, m, v) [act] y = Relu(n) }}"""
 PROFILE = "x=1x2x5x5:2x2x5x5:4x2x5x5"
 FAST = ("--builder-level", "0")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine too, the node at fault is found."""
+    monkeypatch.setattr(locate, "MOST_SECONDS", 1000.0)
 
 
 @pytest.fixture
@@ -100,6 +109,18 @@ def test_an_input_whose_content_is_a_shape(tmp_path: Path) -> None:
     refused = build(model)
     expect_refused(model, refused, "the content of input 's' is a shape", "--profile 's=[..]:[..]:[..]'")
     assert build(model, "--profile", "s=[1,4]:[2,4]:[8,4]", "-q").code == 0
+
+
+@needs_builder
+def test_the_library_and_its_progress(convolution: Path) -> None:
+    result = onnx_opt.optimize(convolution, target="tensorrt", validate=False)
+    engine = Engine(profiles=[read_profile(PROFILE)], level=0)
+    engine.check()
+    told: list[tuple[str, int, int]] = []
+    figures = engine.emit(result, convolution.with_name("a.engine"), lambda *news: told.append(news))
+    assert figures["profiles"] == [PROFILE] and convolution.with_name("a.engine").is_file()
+    steps = [(done, total) for what, done, total in told if what == "engine: building engine"]
+    assert len(steps) > 1 and steps == sorted(steps)
 
 
 # -- what goes wrong ------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine_builders import needs_builder
+from engine_support import needs_builder
 from onnx_opt.emit.tensorrt.ask import ask
 from onnx_opt.ir import to_bytes
 from onnx_text import parse, run

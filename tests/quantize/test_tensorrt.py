@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine_builders import needs_builder
+from engine_support import needs_builder
 from onnx_opt.emit.tensorrt.ask import ask
 from quantize_models import CNN, OPSET_21, WEIGHTS, model, quantized, weights
 

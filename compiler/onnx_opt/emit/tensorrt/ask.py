@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from onnx import ModelProto, ValueInfoProto
@@ -29,8 +30,8 @@ from onnx_opt.worker import Crashed, Worker
 PARSE = "onnx_opt.emit.tensorrt.builder:parse"
 CHANGED = "declare it so in the model, or put a Cast there"
 NUMBERED = re.compile(r"#\d+")
-MOST_ROUNDS = 200
-"""Times that the parser is asked about one model."""
+MOST_SECONDS = 60.0
+"""From then on the parser is not asked again about one model."""
 
 
 def ask(model: str | Path | bytes | Graph, builder: str | None = None) -> list[Rejection]:
@@ -68,7 +69,8 @@ class _Interview:
     def run(self) -> Answer:
         parsed = self._parse()
         whole = parsed
-        for _ in range(MOST_ROUNDS):
+        end_at = monotonic() + MOST_SECONDS
+        while monotonic() < end_at:
             if not parsed.faults:
                 changed = tuple(changed_types(self.graph, parsed)) if parsed is whole else ()
                 return self._answer(whole, True, changed)
@@ -93,7 +95,8 @@ class _Interview:
         cut = set()
         for fault in {fault.name: fault for fault in faults}.values():  # it may say the same thing twice
             name, place = self.names.get(fault.name, (fault.name, fault.name))
-            index = outer.get(place)
+            callers = (call.rpartition(" (")[0] for call in fault.stack)
+            index = next((outer[each] for each in (place, *callers) if each in outer), None)
             if index is None and self.found:  # what is wrong with what is left of the model is not the model's
                 return False
             if index is None or not self._follows(index):

@@ -79,7 +79,6 @@ def build(
         tuple(heard.activation_bytes[:count]),
         config.builder_optimization_level,
         settings.capabilities,
-        tuple(dict.fromkeys(heard.warnings)),
     )
 
 
@@ -110,7 +109,6 @@ def _parse(
         network.num_layers,
         tuple(_port(network.get_input(i)) for i in range(network.num_inputs)),
         tuple(_port(network.get_output(i)) for i in range(network.num_outputs)) if done else (),
-        tuple(dict.fromkeys(heard.warnings)),
     )
 
 
@@ -143,7 +141,7 @@ def _configure(trt: Any, builder: Any, settings: Settings) -> Any:
         config.num_compute_capabilities = len(settings.capabilities)
         for index, name in enumerate(settings.capabilities):
             if not config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{name}"), index):
-                raise TargetError(f"the builder does not take compute capability {name}")
+                raise TargetError(f"the builder does not take compute capability {name}", remedy="leave it out")
     for profile in settings.profiles:
         _add_profile(builder, config, profile)
     return config
@@ -170,7 +168,8 @@ def _add_profile(builder: Any, config: Any, profile: Profile) -> None:
     except (RuntimeError, ValueError):
         accepted = False
     if not accepted:
-        raise TargetError(f"the builder does not take the profile {profile}")
+        reason = f"the builder does not take the profile {profile}"
+        raise TargetError(reason, remedy="each size must be one that the model can run at")
 
 
 def _timing_cache(config: Any, path: str | None) -> Any:

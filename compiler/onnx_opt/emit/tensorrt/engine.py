@@ -8,6 +8,7 @@ figures = engine.emit(result, Path("model.engine"))
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,12 +155,13 @@ def _located(error: TargetError, graph: Graph, module: str, settings: Settings, 
         return TargetError(error.message, remedy=remedy)
     if any(graph.model.facts.elem_type(value) in HALVES for value in (*node.inputs, *node.outputs)):
         remedy = f"--fp16-block '{node.label()}' keeps it in FP32; {remedy}"
-    remedy = next((row[-1] for row in remedies.CRASHES if _matches(node, *row[:2])), remedy)
+    remedy = next((each.remedy for each in remedies.STUMBLES if _matches(error, node, each)), remedy)
     return TargetError(f"{error.message}, at {node.op}", node=node.label(), remedy=remedy)
 
 
-def _matches(node: Node, operator: str, operands: tuple[int, ...]) -> bool:
-    return node.op == operator and len({node.input(index) for index in operands}) < len(operands)
+def _matches(error: TargetError, node: Node, known: remedies.Stumble) -> bool:
+    is_one_value = len({node.input(index) for index in known.same}) <= 1
+    return node.op == known.operator and is_one_value and re.search(known.says, error.message) is not None
 
 
 def _refused(result: Result, builder: str | None) -> TargetError:

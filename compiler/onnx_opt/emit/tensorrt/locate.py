@@ -70,22 +70,26 @@ class _Search:
         self.scratch.remove()
 
     def _refuses(self, count: int) -> bool | None:
-        """Whether the part of the first `count` nodes is refused; None where there was no time to find out."""
+        """Whether the builder refuses the part of the first `count` nodes; None where that cannot be found out."""
         left = self.end_at - monotonic()
+        part = self._part(count)
         if left <= 0:
             return None
+        if not part.graph.output:
+            return False
         if self.worker is None or not self.worker.alive:
             self.worker = Worker()
-        folder = str(self.folder) if self.folder else None
-        arguments = (self.module, self._part(count), self.settings, str(self.scratch.path / "part"), folder)
+        place, folder = str(self.scratch.path / "part"), str(self.folder) if self.folder else None
         try:
-            return not isinstance(self.worker.apply(BUILD, *arguments, limit=left), Built)
-        except TargetError:
-            return True
+            arguments = (self.module, part.SerializeToString(), self.settings, place, folder)
+            built = self.worker.apply(BUILD, *arguments, limit=left)
+        except TargetError as error:
+            return True if error.remedy is None else None  # with a remedy it is about profiles, and no node
         except Crashed:
             return None if monotonic() >= self.end_at else True
+        return False if isinstance(built, Built) else None
 
-    def _part(self, count: int) -> bytes:
+    def _part(self, count: int) -> ModelProto:
         """The model cut behind its first `count` nodes: what is read behind them becomes its outputs."""
         proto = ModelProto.FromString(to_bytes(self.graph))
         inside = set(self.nodes[:count])
@@ -94,7 +98,7 @@ class _Search:
         del proto.graph.node[count:]
         del proto.graph.output[:]
         proto.graph.output.extend(outputs)
-        return proto.SerializeToString()
+        return proto
 
     def _leaves(self, value: Any, inside: set[Node]) -> bool:
         return value in self.graph.outputs or any(user not in inside for user in value.users)

@@ -12,15 +12,13 @@ NOISE = re.compile(r"catchCudaError|CUDA initialization|ModelImporter\.cpp:1[45]
 """No driver is needed to build, so its absence is no news; and what the parser refuses is asked of it by name."""
 NODE = re.compile(r"Parsing node: (\S*) \[(\w+)\]")
 MEMORY = re.compile(r"Total (Weights|Activation) Memory: (\d+) bytes")
-LONGEST = 200
 
 
 @dataclass
 class Heard:
-    """What matters of a log: errors and warnings, and the memory that the engine will take."""
+    """What matters of a log: errors, and the memory that the engine will take."""
 
     errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     weight_bytes: int | None = None
     activation_bytes: list[int] = field(default_factory=list)
     """One for each profile, in their order; behind them the builder may say more."""
@@ -29,8 +27,6 @@ class Heard:
         """One message of the log."""
         if severity in ("ERROR", "INTERNAL_ERROR") and not NOISE.search(message):
             self.errors.append(message)
-        elif severity == "WARNING" and not NOISE.search(message) and len(self.warnings) < LONGEST:
-            self.warnings.append(message)
         elif severity == "INFO" and (found := MEMORY.search(message)):
             self._remember(found[1], int(found[2]))
 

@@ -54,7 +54,6 @@ class Parsed:
     layers: int = 0
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,4 +95,3 @@ class Built:
     """One for each profile."""
     level: int
     capabilities: tuple[str, ...]
-    warnings: tuple[str, ...] = field(default=())

@@ -67,8 +67,22 @@ ROWS = (
     Row(r".*", r"dynamic", "", _FIX),
 )  # fmt: skip
 
-# What crashes the builder: the operator, the operands that are one value then, and what can be done.
-CRASHES = (("Attention", (0, 1), "its queries are its keys: multiply one of them by 1, and it builds"),)
+
+class Stumble(NamedTuple):
+    """What is known of a node at which the builder stops, or crashes."""
+
+    says: str
+    """A regular expression that is found in what the builder says, or in how it ended."""
+    operator: str
+    same: tuple[int, ...]
+    """Operands that are one value then."""
+    remedy: str
+
+
+STUMBLES = (
+    Stumble(r"crashed", "Attention", (0, 1), "its queries are its keys: multiply one of them by 1, and it builds"),
+    Stumble(r"nbdims_bias", "Add", (), "--fast-math=no-signed-zeros takes sums with zeros out"),
+)
 
 _ASSERTION = re.compile(r"^Assertion failed: .*?: (?=[A-Z])|^Assertion failed: ", re.DOTALL)
 _QUOTED = re.compile(r'&& "([^"]+)"')
