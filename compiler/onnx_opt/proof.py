@@ -167,9 +167,12 @@ def _judged_on(pipeline: Pipeline, evidence: Evidence) -> Evidence:
     return replace(evidence, data=Part(data, held_out=True, most=getattr(quantizing, "samples", HELD_OUT)))
 
 
-def _tolerance(given: Any, target: Target) -> Any:
-    """The tolerance that the user gives; else, where the target has no FP64, FP64 outputs are held to that of FP32."""
-    return {"float64": default_tolerance("float32")} if given is None and "float64" not in target.dtypes else given
+def _tolerance(given: Any, compilation: Compilation) -> Any:
+    """The tolerance that the user gives; else, where FP64 is lowered for a target that has none, FP64 outputs are held
+    to that of FP32."""
+    legalizes = any(each.legalizes for each in compilation.pipeline.passes())
+    lowers = given is None and legalizes and "float64" not in compilation.target.dtypes
+    return {"float64": default_tolerance("float32")} if lowers else given
 
 
 def _is_installed(pipeline: Pipeline) -> bool:
@@ -260,7 +263,7 @@ class Search:
         exact = pipeline.exact and not compilation.liberties and (program is None or program.exact)
         half = half_precision(pipeline, compilation.target, evidence.tolerance)
         inner = INNER_VALUES if origin.nbytes <= INNER_LIMIT and _is_installed(pipeline) and half is None else 0
-        tolerance = evidence.tolerance if lowered else _tolerance(evidence.tolerance, compilation.target)
+        tolerance = evidence.tolerance if lowered else _tolerance(evidence.tolerance, compilation)
         prover = Prover(reference, tolerance, exact, scratch, inner, lowered, half)
         return Search(compilation, prover, tell)
 

@@ -221,7 +221,7 @@ _TENSORRT_LACKS = frozenset({
 _TENSORRT_LACKS_FORMS = frozenset({
     "Attention without a fused kernel", "LayerNormalization with statistics", "MatMul of a vector and a stack",
     "MatMul of integers", "MaxPool with gaps", "ReduceMax of bools", "Relu of integers", "Slice without axes",
-    "asymmetric quantization", "unsigned bytes between nodes",
+    "asymmetric quantization", "several results", "unsigned bytes between nodes",
 })  # fmt: skip
 
 TENSORRT = Target(

@@ -7,6 +7,7 @@ from onnx_opt_passes.embed_postprocess import EmbedPostprocess
 from onnx_opt_passes.embed_preprocess import EmbedPreprocess
 from onnx_opt_passes.fold import Fold
 from onnx_opt_passes.fp16 import Fp16
+from onnx_opt_passes.fp32_io import Fp32Io
 from onnx_opt_passes.fuse_conv_bn_relu import FuseConvBnRelu
 from onnx_opt_passes.layout import Layout
 from onnx_opt_passes.legalize import Legalize
@@ -23,6 +24,7 @@ PASSES = [
     FuseConvBnRelu,
     Layout,
     NchwIo,
+    Fp32Io,
     EmbedPreprocess,
     EmbedPostprocess,
     PadChannels,

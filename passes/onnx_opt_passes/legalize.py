@@ -23,10 +23,12 @@ class Legalize(Pass):
 
     def run(self, graph: Graph, context: PassContext) -> None:
         from onnx_opt.rewrite import apply_rules
-        from onnx_opt_passes.steps import sequences
+        from onnx_opt_passes.steps import sequences, unread_results
         from onnx_opt_rules import legalize
 
         if sequences.OPERATORS & context.target.lacks:
             sequences.take_apart(graph, context)
+        if unread_results.FORM in context.target.lacks_forms:
+            unread_results.drop(graph, context)
         for rules in legalize.groups_for(context.target):
             apply_rules(graph, context, rules)

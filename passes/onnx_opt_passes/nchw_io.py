@@ -56,41 +56,22 @@ def _brings_channels_first(perm: Perm) -> bool:
 
 
 def _exchange_input(graph: Graph, value: Value, perm: Perm, context: PassContext) -> None:
-    from onnx_opt.ir import Origin
-    from onnx_opt.ir.values import Variable
     from onnx_opt.layout.perms import inverse, permuted
+    from onnx_opt_passes.steps.interface import exchange_input
 
-    origin, name = Origin.of_node(value.name), value.name
-    new = Variable(graph.fresh(name), graph=graph)
-    back = graph.make_node("Transpose", [new], {"perm": list(inverse(perm))}, name=f"{name}_nhwc", origin=origin)
-    if not context.admit(RULE, back):
-        return
     declared = value.declared
     assert declared is not None
-    graph.set_graph_inputs([new if each is value else each for each in graph.inputs])
-    graph.declare(new, declared.with_shape(permuted(declared.shape, perm)))  # type: ignore[union-attr,arg-type]
-    graph.insert(back, graph.head)
-    graph.replace_uses(value, back.outputs[0])
-    graph.rename(value, graph.fresh(name))
-    graph.rename(new, name)
-    context.applied(RULE, [name], origin, [name])
+    wanted = declared.with_shape(permuted(declared.shape, perm))  # type: ignore[union-attr,arg-type]
+    attrs = {"perm": list(inverse(perm))}
+    exchange_input(graph, value, wanted, "Transpose", attrs, f"{value.name}_nhwc", RULE, context)
 
 
 def _exchange_output(graph: Graph, value: Value, perm: Perm, context: PassContext) -> None:
-    from onnx_opt.ir import Origin
     from onnx_opt.layout.perms import permuted
+    from onnx_opt_passes.steps.interface import exchange_output
 
-    assert value.producer is not None
-    origin, name, declared = Origin.merge(RULE, [value.producer.origin]), value.name, value.declared
-    node = graph.make_node("Transpose", [value], {"perm": list(perm)}, name=f"{name}_nchw", origin=origin)
-    if not context.admit(RULE, node):
-        return
-    graph.insert(node)
-    new = node.outputs[0]
-    graph.set_graph_outputs([new if each is value else each for each in graph.outputs])
+    declared = value.declared
     shape = getattr(declared, "shape", None)
-    if declared is not None and shape is not None:
-        graph.declare(new, declared.with_shape(permuted(shape, perm)))  # type: ignore[union-attr]
-    graph.rename(value, graph.fresh(name))
-    graph.rename(new, name)
-    context.applied(RULE, [node.label()], origin, [name])
+    wanted = None if declared is None or shape is None else declared.with_shape(permuted(shape, perm))  # type: ignore[union-attr]
+    attrs = {"perm": list(perm)}
+    exchange_output(graph, value, wanted, "Transpose", attrs, f"{value.name}_nchw", RULE, context)

@@ -111,3 +111,42 @@ def test_fp32_stays_as_it_is():
     text = "g (float[N] x) => (float[N] y) { y = Exp (x) }"
     graph, _ = run(text, LEGALIZE, "tensorrt")
     assert to_bytes(graph) == parse(text).SerializeToString()
+
+
+# -- an interface in FP32 ----------------------------------------------------------------------------------------------
+
+
+def test_inputs_and_outputs_become_fp32_where_that_is_asked_for():
+    graph, _ = run(
+        "g (double[N,3] x, int64[N] i) => (double[N,3] y) { a = Exp (x) y = Gather (a, i) }",
+        "fp32-io,legalize,repeat(fold,cleanup)",
+        "tensorrt",
+    )
+    assert ops(graph) == ["Exp", "Gather"]
+    assert [(value.name, value.elem_type) for value in (*graph.inputs, *graph.outputs)] == [
+        ("x", 1),
+        ("i", 7),
+        ("y", 1),
+    ]
+
+
+def test_the_rest_is_proven_against_the_model_with_the_other_interface():
+    from onnx_opt.passes import find_pass
+    from onnx_opt.pipeline import compose
+
+    model = parse("g (double[N,4] x) => (double[N,4] y) { a = Sin (x) y = Softmax (a) }")
+    pipeline = compose(1, [find_pass("fp32-io")(), find_pass("legalize")()])
+    result = onnx_opt.optimize(model, pipeline, target="tensorrt")
+    assert result.report.status == "proven"
+    assert ops(result.model) == ["Sin", "Softmax"]
+
+
+def test_an_interface_without_fp64_stays():
+    expect_unchanged("g (float[N] x) => (float[N] y) { y = Exp (x) }", "fp32-io")
+
+
+def test_a_default_that_callers_may_override_stays():
+    graph, _ = run(
+        "g (double[2] x, double[2] k) => (double[2] y) <double[2] k = {1, 2}> { y = Add (x, k) }", "fp32-io", "tensorrt"
+    )
+    assert [(value.name, value.elem_type) for value in graph.inputs] == [("x", 1), ("k", 11)]

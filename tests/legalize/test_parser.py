@@ -34,6 +34,8 @@ REFUSED = {
         y = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (x) }""",
     "bits": """<ir_version: 8, opset_import: ["" : 18]>
         g (int32[3] a, int32[3] b) => (int32[3] y) { y = BitwiseXor (a, b) }""",
+    "positions that nobody reads": """g (float[1,1,4,4] x) => (float[1,1,2,2] y) {
+        y, i = MaxPool <kernel_shape = [3, 3]> (x) }""",
     "sequence": """g (float[2] a, float[3] b) => (float[5] y) {
         s = SequenceConstruct (a, b) y = ConcatFromSequence <axis = 0> (s) }""",
     "parts": """g (float[4,2] x) => (float[1,2] y) <int64 i = {2}> { s = SplitToSequence (x) y = SequenceAt (s, i) }""",
@@ -45,4 +47,11 @@ def test_the_parser_accepts_what_it_refused(name):
     before = parse(REFUSED[name])
     assert ask(before.SerializeToString()), "the parser takes it as it is"
     graph, _ = run(before, "legalize", "tensorrt")
+    assert not ask(to_bytes(graph))
+
+
+def test_an_interface_in_fp64_would_become_fp32_silently():
+    text = "g (double[N] x) => (double[N] y) { y = Exp (x) }"
+    assert ask(parse(text).SerializeToString())
+    graph, _ = run(text, "fp32-io,legalize,repeat(fold,cleanup)", "tensorrt")
     assert not ask(to_bytes(graph))

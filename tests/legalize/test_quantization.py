@@ -4,7 +4,7 @@ import pytest
 
 from onnx_opt.pipeline import Pipeline, for_level
 from onnx_opt.target import find_target
-from onnx_text import expect, expect_unchanged, reasons, run
+from onnx_text import expect, expect_unchanged, parse, reasons, run
 
 LEGALIZE = "legalize"
 
@@ -80,6 +80,21 @@ def test_biases_in_int32_are_floats_and_weights_in_int8_stay():
     )
 
 
+@pytest.mark.parametrize(("dtype", "count", "stays"), [(22, 4, True), (22, 3, False), (21, 4, False)])
+def test_weights_of_4_bits_stay_where_they_are_signed_and_fill_bytes(dtype, count, stays):
+    from onnx import helper
+
+    model = parse(
+        f"""<ir_version: 10, opset_import: ["" : 21]>
+        g (float[N,{count}] x) => (float[N,{count}] y) <float s = {{0.5}}> {{ d = DequantizeLinear (w, s) y = Mul (x, d) }}"""
+    )
+    model.graph.initializer.append(helper.make_tensor("w", dtype, [count], [1, 2, 3, 4][:count]))
+    graph, _ = run(model, LEGALIZE, "tensorrt")
+    assert ("DequantizeLinear" in {node.op for node in graph}) == stays
+    constants = [constant for constant in graph.constants if constant.name != "w"]
+    assert stays or any(constant.values.tolist() == [0.5, 1, 1.5, 2][:count] for constant in constants)
+
+
 def test_scales_along_an_axis():
     expect(
         """g (uint8[2,3,4] x) => (float[2,3,4] y) <float[3] s = {0.5, 1, 2}, uint8[3] z = {3, 0, 5}> {
@@ -118,16 +133,17 @@ def test_quantized_outputs_and_inputs_keep_their_types():
     )
 
 
-def test_a_scale_that_the_model_computes():
-    graph, _ = run(
-        """g (float[2,3] x, float s, uint8 z) => (float[2,3] y) {
-            q = QuantizeLinear (x, s, z)
-            y = DequantizeLinear (q, s, z)
-        }""",
+def test_scales_that_the_model_computes():
+    expect_unchanged(
+        "g (float[2,3] x, float s, uint8 z) => (uint8[2,3] y) { y = QuantizeLinear (x, s, z) }",
         LEGALIZE,
-        "tensorrt",
+        "it may be 0",
+        target="tensorrt",
     )
-    assert "QuantizeLinear" not in {node.op for node in graph}
+    graph, _ = run(
+        "g (uint8[2,3] x, float s, uint8 z) => (float[2,3] y) { y = DequantizeLinear (x, s, z) }", LEGALIZE, "tensorrt"
+    )
+    assert [node.op for node in graph] == ["Cast", "Cast", "Sub", "Mul"]
 
 
 def test_half_precision_is_quantized_in_fp32():
@@ -213,3 +229,17 @@ def test_nothing_is_done_at_level_0():
 
 def test_its_text_reads_back():
     assert str(Pipeline.parse("legalize")) == "legalize"
+
+
+def test_limits_in_attributes_may_be_no_whole_numbers():
+    expect_unchanged(
+        """<ir_version: 6, opset_import: ["" : 10]>
+        g (uint8[N] x) => (float[N] y) {
+            a = Cast <to = 1> (x)
+            b = Clip <min = 0.5, max = 9.0> (a)
+            c = Cast <to = 2> (b)
+            y = Cast <to = 1> (c)
+        }""",
+        LEGALIZE,
+        target="tensorrt",
+    )

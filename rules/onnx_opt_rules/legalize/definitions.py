@@ -49,9 +49,10 @@ def _mean(term: Any, axes: list[int], node: Node) -> Any:
     return op.ReduceMean(term, np.array(axes, np.int64))
 
 
-@rule(op.Attention("q", "k", "v", rest("others")).named("node"))
+@rule(op.Attention("q", "k", "v", rest("others")).named("node"), finite_only=True)
 def attention(q: Value, k: Value, v: Value, others: list[Value], node: Node) -> Any:
     """Attention that a fused kernel does not cover is written as the specification defines it."""
+    require(node.attribute("softcap", 0.0) >= 0, "the cap is negative, which runtimes take for none")
     require(reason_to_spell_out(q, k, v, others, node), "a fused kernel covers it")
     return definition(node)
 

@@ -15,6 +15,8 @@ Bounds = tuple[float, float]
 
 EXACT_FLOAT32 = 1 << 24
 """Whole numbers up to here are exact in FP32, and so are their sums as long as none is larger."""
+CLIP_TAKES_OPERANDS = 11
+"""The operator set from which the limits of Clip are operands."""
 EVERY: Bounds = (-math.inf, math.inf)
 MOVES = frozenset({
     "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "GatherElements",
@@ -82,7 +84,7 @@ def _is_exact_float(node: Node, bounds: Bounds) -> bool:
 
 
 def _clip(node: Node, steps: int) -> Bounds | None:
-    found = whole_bounds(node.inputs[0], steps)
+    found = whole_bounds(node.inputs[0], steps) if node.version >= CLIP_TAKES_OPERANDS else None
     for index, choose in ((1, max), (2, min)):
         limit = node.input(index)
         bounds = whole_bounds(limit, 0) if limit is not None else None
@@ -95,7 +97,7 @@ def _clip(node: Node, steps: int) -> Bounds | None:
 
 def _added(sign: int) -> Callable[[Node, int], Bounds | None]:
     def find(node: Node, steps: int) -> Bounds | None:
-        one, other = (whole_bounds(operand, steps) for operand in node.inputs[:2])
+        one, other = (whole_bounds(operand, steps // 2) for operand in node.inputs[:2])
         if one is None or other is None:
             return None
         low, high = other if sign > 0 else (-other[1], -other[0])
@@ -106,8 +108,10 @@ def _added(sign: int) -> Callable[[Node, int], Bounds | None]:
 
 
 def _joined(node: Node, steps: int) -> Bounds | None:
-    parts = [whole_bounds(operand, steps) for operand in node.inputs]
-    if len(parts) > _STEPS or any(part is None for part in parts):
+    if len(node.inputs) > _STEPS:
+        return None
+    parts = [whole_bounds(operand, steps // 2) for operand in node.inputs]
+    if any(part is None for part in parts):
         return None
     return min(part[0] for part in parts if part), max(part[1] for part in parts if part)
 
@@ -134,7 +138,7 @@ def value_type(node: Node) -> int:
 
 def _product(node: Node, steps: int) -> Bounds | None:
     """Of integers that are not negative."""
-    one, other = (whole_bounds(operand, steps) for operand in node.inputs[:2])
+    one, other = (whole_bounds(operand, steps // 2) for operand in node.inputs[:2])
     if one is None or other is None or min(one[0], other[0]) < 0 or types.is_float(value_type(node)):
         return None
     return one[0] * other[0], one[1] * other[1]
@@ -162,7 +166,7 @@ def fits(bounds: Bounds | None, elem_type: int) -> bool:
     limits = type_bounds(elem_type)
     if limits is not None:
         return limits[0] <= bounds[0] and bounds[1] <= limits[1]
-    largest = {1: EXACT_FLOAT32, 10: 1 << 11, 11: 1 << 53, 16: 1 << 8}.get(elem_type, 0)
+    largest = {1: EXACT_FLOAT32, 10: 1 << 11, 11: 1 << 53, 16: 1 << 8}.get(elem_type, -1)
     return max(map(abs, bounds)) <= largest
 
 

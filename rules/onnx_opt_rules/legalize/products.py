@@ -98,6 +98,7 @@ def factors(a: Value, b: Value, a_zero: Value | None, b_zero: Value | None) -> F
     require_bytes(a, b)
     a_dims, b_dims = known(a.dims, "the rank of an operand is unknown"), known(b.dims, "the rank is unknown")
     require(a_dims and b_dims, "an operand is a scalar")
+    require(len(b_dims) > 1 or b_zero is None or b_zero.dims in ((), (1,)), "an operand has several zero points")
     inner = a_dims[-1] if isinstance(a_dims[-1], int) else b_dims[-1 if len(b_dims) == 1 else -2]
     require(isinstance(inner, int), "the inner dimension is not known")
     sizes = _column_sizes(a, b, a_zero, b_zero, inner)

@@ -21,6 +21,8 @@ from onnx_opt_rules.legalize.integers import fits, has_negative_zero, type_bound
 FLOAT, FLOAT16, INT8, UINT8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8
 BYTES = frozenset({INT8, UINT8})
 SMALL_INTEGERS = frozenset({*BYTES, TensorProto.INT16, TensorProto.UINT16})
+HALF_BYTES = frozenset({TensorProto.INT4, TensorProto.UINT4})
+"""Types of which two fill a byte: the parser of TensorRT takes even counts of the signed one."""
 MIDDLE = 128
 """The zero point with which unsigned bytes stand for signed ones around zero."""
 ANY_VERSION = 1 << 30
@@ -66,8 +68,10 @@ def in_fp32(value: Any, elem_type: int) -> Any:
 @rule(op.DequantizeLinear(const("x"), const("scale"), opt(const("zero"))).named("node"), shared=True)
 def dequantized_constant(x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, node: Node) -> Any:
     """Constants that are not quantized around zero in signed bytes are written as the numbers that they stand for."""
-    require(x.dtype.kind in "iu", "it is not quantized to integers")
-    require(not is_symmetric(node.inputs[0].elem_type, node.input(2)), SYMMETRIC)
+    kind = node.inputs[0].elem_type
+    require(x.dtype.kind in "iu" or kind in HALF_BYTES, "it is not quantized to integers")
+    pairs = kind == TensorProto.INT4 and x.size % 2 == 0 and not np.any(0 if zero is None else zero.astype(np.int64))
+    require(not is_symmetric(kind, node.input(2)) and not pairs, SYMMETRIC)
     if x.dtype == np.uint8 and zero is not None and (zero == MIDDLE).all():
         shifted, zeros = _shifted(x), np.zeros(zero.shape, np.int8)
         return op.DequantizeLinear(shifted, scale, zeros, **dict(node.attrs))
@@ -109,6 +113,8 @@ def quantize_in_float(x: Value, scale: Value, zero: Value | None, node: Node) ->
     require(not is_symmetric(elem_type, zero), SYMMETRIC)
     require(types.is_float(x.elem_type) and x.elem_type != TensorProto.DOUBLE, "the operand is not FP32 or half")
     low, high = known(type_bounds(elem_type), "the type is unknown")
+    steps = scale.constant
+    require(steps is not None and (steps != 0).all(), "the scale is computed: it may be 0, and 0 / 0 is no number")
     divisor = number(along_axis(node, scale, x))
     offset = number(along_axis(node, zero, x)) if zero is not None else np.float32(0)
     # Adding 0 is not idle: round(-0.2) is -0, and there is no such integer.
