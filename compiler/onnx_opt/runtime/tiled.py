@@ -73,9 +73,9 @@ class TiledRunner:
 
     `tile` is the largest height and width of a tile, or both in one number; a model with fixed sizes takes tiles of
     these. `overlap` is the number of pixels over which neighbours are blended; None for as much as makes the result
-    that of the whole picture; integers are not blended, there the later tile counts. `input` is what is tiled,
-    by default the only picture; all others are given with each call, whole. `ahead` tiles are brought to the device
-    while one is computed.
+    that of the whole picture. Integers are not blended: there the later tile counts. `input` is the input that is
+    tiled, by default the only picture; all others are given with each call, whole. `ahead` tiles are brought to the
+    device while one is computed.
     """
 
     def __init__(
