@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -149,7 +149,8 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_any_executor_will_do(models: Path) -> None:
+def run_with(executor: Executor) -> list[str]:
+    """Make the outputs with an executor of one's own; the errors."""
     from onnx_opt.builds.stamps import Stamps
     from onnx_opt.builds.steps import Step
     from onnx_opt.builds.update import Update
@@ -161,10 +162,19 @@ def test_any_executor_will_do(models: Path) -> None:
     ]
     stamps = Stamps(Path("out"))
     update = Update(stamps, cache=False, by_value=True)
+    return [outcome.error for _, outcome in update.run([stamps.state(step) for step in steps], executor)]
+
+
+def test_any_executor_will_do(models: Path) -> None:
     with ProcessPoolExecutor(2) as executor:
-        outcomes = [outcome for _, outcome in update.run([stamps.state(step) for step in steps], executor)]
-    assert [outcome.error for outcome in outcomes] == [""] * 3
+        assert run_with(executor) == [""] * 3
     assert bytes_in("out") == made_here()
+
+
+def test_an_executor_that_takes_nothing_any_more(models: Path) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    assert ["shutdown" in error for error in run_with(executor)] == [True] * 3
 
 
 KILLS = """if name == 'b':

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,9 @@ class Update:
             while waiting and len(running) < self.ahead:
                 state = waiting.pop()
                 try:
-                    task = self._task(state)
-                except (OSError, OnnxOptError) as error:
+                    running[executor.submit(run_task, self._task(state))] = state
+                except Exception as error:  # a file that can't be read, a pool that broke
                     yield state, _failed(state, error)
-                    continue
-                running[executor.submit(run_task, task)] = state
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield self._finished(running.pop(future), future)
 
@@ -68,7 +67,8 @@ class Update:
         except Exception as error:  # a pool that broke, a node that is lost, results that can't be written
             return state, _failed(state, error)
         if outcome.code == 0 and not self.check:
-            self.stamps.write(state)
+            with suppress(OSError):  # without it, the output is made again next time
+                self.stamps.write(state)
         return state, outcome
 
 
