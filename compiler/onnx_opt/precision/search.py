@@ -35,10 +35,8 @@ if TYPE_CHECKING:
     from onnx_opt.validate import Source
 
 MARGIN, SAFE_MARGIN = 0.8, 0.5
-"""The share of the tolerance that is aimed at, since the proof meets other samples than these few. The first is good
-enough for the model without any node in FP32 that could be lowered, and for a set that is far smaller than what the
-second one takes."""
-FAR_SMALLER = 4
+"""The share of the tolerance that is aimed at, since the proof meets other samples than these few: by the model without
+any node in FP32 that could be lowered, where most runs are left for choosing anew; by all other sets."""
 MATRIX = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """What pays most in half precision: the last set that is tried keeps all else."""
 
@@ -188,8 +186,6 @@ class _Search:
         chosen = self._search(bench, keep, ranked, is_refuted)
         if chosen is None:
             chosen = self._within_tolerance(bench.outcomes)
-        elif not self.measured.learned:
-            chosen = self._far_smaller(bench.outcomes, chosen)
         if chosen is None:
             return self._refuse(bench.outcomes)
         self.findings.by_search = len(chosen) - len(keep)
@@ -296,13 +292,6 @@ class _Search:
         """The best set of those that were tried and are good, though with less to spare than was hoped for."""
         good = [(o.error, n) for n, o in enumerate(outcomes) if self.metric.accepts(o.error)]
         return self.tried[min(good)[1]] if good else None
-
-    def _far_smaller(self, outcomes: Sequence[Outcome], chosen: dict[Node, str]) -> dict[Node, str]:
-        """A set of those that were tried with less to spare than `chosen`, where it is far smaller."""
-        nearly = self._within(MARGIN)
-        good = [keep for keep, outcome in zip(self.tried, outcomes, strict=True) if nearly.accepts(outcome.error)]
-        smallest = min(good, key=len, default=chosen)
-        return smallest if FAR_SMALLER * len(smallest) <= len(chosen) else chosen
 
     def _passes(self, bench: Bench, keep: dict[Node, str]) -> bool:
         self.tried.append(keep)
