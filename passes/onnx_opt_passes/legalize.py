@@ -30,5 +30,5 @@ class Legalize(Pass):
             sequences.take_apart(graph, context)
         if unread_results.FORM in context.target.lacks_forms:
             unread_results.drop(graph, context)
-        for rules in legalize.groups_for(context.target):
+        for rules in legalize.groups_for(context.target, legalize.floats_in(graph)):
             apply_rules(graph, context, rules)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from onnx_opt.ir import Graph
 from onnx_opt.rewrite import Rule
 from onnx_opt.target import Target
 from onnx_opt_rules.legalize import bits, definitions, double, forms, moved_bytes, products, quantization
@@ -67,13 +68,19 @@ GROUPS: tuple[Group, ...] = (
 """Rules by what a target lacks; one group after the other is applied until nothing matches."""
 
 
-def groups_for(target: Target) -> Iterator[tuple[Rule, ...]]:
-    """The rules that a target needs, group by group."""
-    missing = target.lacks | target.lacks_forms | (FLOATS - target.dtypes)
+def groups_for(target: Target, floats: frozenset[str] = FLOATS) -> Iterator[tuple[Rule, ...]]:
+    """The rules that a target needs, group by group, for models with these of the `FLOATS`."""
+    missing = target.lacks | target.lacks_forms | (floats - target.dtypes)
     for group in GROUPS:
         rules = tuple({rule.name: rule for name, rules in group.items() if name in missing for rule in rules}.values())
         if rules:
             yield rules
+
+
+def floats_in(graph: Graph) -> frozenset[str]:
+    """Those of the `FLOATS` that occur in a model."""
+    values = (value for inner in graph.model.all_graphs() for node in inner for value in (*node.inputs, *node.outputs))
+    return FLOATS if any(value.name and value.elem_type == double.DOUBLE for value in values) else frozenset()
 
 
 def helps(name: str) -> bool:

@@ -35,7 +35,8 @@ def _at(make: Any, term: Any, axis: int, node: Node, **attrs: Any) -> Any:
 @rule(op.MatMul("a", "b").named("node"), opsets=(11, ANY_VERSION))
 def vector_times_matrices(a: Value, b: Value, node: Node) -> Any:
     """A vector times a stack of matrices is a row times it."""
-    require(a.rank == 1 and (b.rank or 0) > 2, "it is no vector times a stack of matrices")
+    if a.rank != 1 or (b.rank or 0) < 3:
+        return None
     return _at(op.Squeeze, op.MatMul(unsqueezed(a, 0, node), b), -2, node)
 
 
