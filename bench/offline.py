@@ -4,9 +4,10 @@
     python bench/offline.py models/ --report bench/results/offline.md
 
 Each model is optimized for the processor and written as ONNX Runtime makes it at each level (`--ort-level`). Both files
-are then loaded as users do, with all of ONNX Runtime's optimizations, in turns. `load` is the least time of a few
-(wall), `speed-up` the ratio of processor time of a run on one thread with its 95% confidence interval; above 1 the
-written graph is faster than the original. What differs from the original beyond the tolerance is not written.
+are then loaded as users do, with all of ONNX Runtime's optimizations, in turns. `load ms` is the least processor
+time of a few loads, `speed-up` the ratio of processor time of a run on one thread with its 95% confidence interval;
+above 1 the written graph is faster than the original. What differs from the original beyond the tolerance is not
+written.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def cells(path: Path, level: str, folder: Path, effort: Effort) -> list[str]:
         found = compare(path, made.path, effort)
     except OnnxOptError as error:
         return [*nodes, "", "", "", "", short(error)]
-    loads = [measured.load_s * 1e3 for measured in found.models]
+    loads = [measured.load.worked * 1e3 for measured in found.models]
     ratio = found.ratio
     assert ratio is not None
     interval = "" if ratio.low is None or ratio.high is None else f" ({ratio.low:.2f} to {ratio.high:.2f})"

@@ -107,7 +107,7 @@ def _print(found: Bench, profiles: list[Profile]) -> None:
             str(times.runs),
             *map(_ms, figures),
             f"{times.throughput:.4g}",
-            _ms(1e3 * each.load_s),
+            _ms(1e3 * each.load.seconds),
         )
     console.print(table)
     for note in (f"{each.name}: {note}" for each in found.models for note in each.notes):

@@ -21,7 +21,7 @@ from onnx_opt import worker
 from onnx_opt.runtime.execute import Sample, execute, load_error, located
 from onnx_opt.runtime.latency import LEAST_ROUNDS, Latency, Ratio
 from onnx_opt.runtime.settings import CPU
-from onnx_opt.runtime.stopwatch import Block
+from onnx_opt.runtime.stopwatch import Block, Load
 from onnx_opt.validate.figures import is_float
 from onnx_opt.validate.run import CannotLoad, Feed, Runtime, Session
 from onnx_opt.validate.signature import Signature
@@ -54,12 +54,12 @@ class Effort:
 
 @dataclass(frozen=True)
 class Measured:
-    """One model: its latency, the seconds in which it was loaded (the least of a few), its providers in order, and what
-    the user should know."""
+    """One model: its latency, what loading it took (the least of a few times), its providers in order, and what the
+    user should know."""
 
     name: str
     latency: Latency
-    load_s: float
+    load: Load
     providers: list[str]
     notes: list[str] = field(default_factory=list)
 
@@ -67,7 +67,8 @@ class Measured:
         return {
             "model": self.name,
             "latency_ms": self.latency.to_dict(),
-            "load_s": self.load_s,
+            "load_s": self.load.seconds,
+            "load_processor_s": self.load.worked,
             "providers": self.providers,
             "notes": self.notes,
         }
@@ -133,7 +134,7 @@ class _Subject:
     def __init__(self, model: Source, runtime: Runtime, feed: Feed, notes: list[str], fixed: bool) -> None:
         self.model, self.runtime, self.feed, self.notes, self.fixed = model, runtime, feed, notes, fixed
         self.blocks: list[Block] = []
-        self.loads: list[float] = []
+        self.loads: list[Load] = []
         self.providers: list[str] = []
         self.runs = 1  # of a block
         self._handle: int | None = None
@@ -145,7 +146,7 @@ class _Subject:
             arguments = (self.model.absolute(), self.runtime, dict(self.feed), self.fixed)
             self._handle = self._place.make(_STOPWATCH, *arguments)
             self.providers = self._place.get(self._handle, "providers")
-            self.loads.append(self._place.get(self._handle, "load_s"))
+            self.loads.append(self._place.get(self._handle, "load"))
             if (copies := self._place.get(self._handle, "copies")) and len(self.loads) == 1:
                 self.notes.append(f"inputs and outputs are copied in each run: {copies}")
             seconds = self._place.call(self._handle, "warm_up", warm_up)
@@ -170,7 +171,8 @@ class _Subject:
         notes, worked = list(self.notes), sum(map(sum, (block.worked for block in self.blocks)))
         if self.runtime.settings.provider == CPU and (lost := 1 - worked / sum(seconds)) > DISTURBED:
             notes.append(f"for {lost:.0%} of the time it had no processor: other work on this machine disturbs")
-        return Measured(self.model.name, Latency.of(seconds), min(self.loads), self.providers, notes)
+        load = Load(*map(min, zip(*self.loads, strict=True)))
+        return Measured(self.model.name, Latency.of(seconds), load, self.providers, notes)
 
 
 def _measure(subjects: Sequence[_Subject], effort: Effort, tell: Tell) -> None:
@@ -194,7 +196,7 @@ def _measure(subjects: Sequence[_Subject], effort: Effort, tell: Tell) -> None:
 def _sittings(subjects: Sequence[_Subject], effort: Effort) -> int:
     if len(subjects) == 1 or effort.iterations is not None:
         return 1
-    loading = sum(subject.loads[0] for subject in subjects)
+    loading = sum(subject.loads[0].seconds for subject in subjects)
     return max(1, min(SITTINGS, int(LOADING * effort.seconds * len(subjects) / max(loading, 1e-6))))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, NamedTuple
 
 from onnx_opt.runtime.session import Binding, device_of, open_session
 from onnx_opt.validate.engine import one_line
@@ -28,15 +28,22 @@ class Block:
     worked: list[float]
 
 
+class Load(NamedTuple):
+    """What loading a model took: seconds, and those of them in which it had a processor."""
+
+    seconds: float
+    worked: float
+
+
 class Stopwatch:
-    """A session on one feed, opened in `load_s` seconds. `copies` says why inputs or outputs are copied in each run; it
-    is '' where they are not."""
+    """A session on one feed; `load` is what opening it took, `copies` why inputs or outputs are copied in each run: ''
+    where they are not."""
 
     def __init__(self, source: Source, runtime: Runtime, feed: Feed, fixed: bool = False) -> None:
         """Raises what `open_session` raises, and `Rejected`."""
-        start = perf_counter()
+        worked, start = thread_time(), perf_counter()
         self._session = open_session(source, runtime.settings, threads=runtime.threads, custom_ops=runtime.custom_ops)
-        self.load_s = perf_counter() - start
+        self.load = Load(perf_counter() - start, thread_time() - worked)
         self.providers: list[str] = self._session.get_providers()
         self.copies = ""
         self._once = self._bound(runtime, feed, fixed)
