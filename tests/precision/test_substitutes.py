@@ -90,6 +90,12 @@ def test_a_softmax_at_the_end_of_a_mask_may_stay_in_fp32():
     assert [node.op for node in done.kept] == ["Softmax"]
 
 
+def test_a_softmax_of_a_mask_alone():
+    text = "g (float[2] x) => (float[2] y) <float[2] f = {-1e9, 0}> { a = Softmax (f) y = Mul (x, a) }"
+    _, numbers, done, _ = lowered(text)
+    assert numbers["f"] == [-65504.0, 0.0] and not done.kept
+
+
 def test_what_else_reads_the_constant_keeps_the_constant():
     text = SELECTED.replace("=> (float[2,4] y)", "=> (float[2,4] y, bool[2,4] k)").replace("y =", "k = Less (s, f) y =")
     _, numbers, _, why = lowered(text, {"s": 1.0})

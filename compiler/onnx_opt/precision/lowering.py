@@ -120,7 +120,7 @@ def _admit_masks(
     for mask in substitutes.masks:
         if mask.problem:
             continue
-        if _admit(context, MASK_RULE, mask.carriers()):
+        if _admit(context, MASK_RULE, mask.carriers() or mask.way()):
             found.update(mask.carriers())
         else:
             mask.problem = UNDONE

@@ -26,6 +26,9 @@ class Substitutes:
     epsilons: dict[Value, list[Node]] = field(default_factory=dict)
     declined: dict[Node, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._masking = {value for mask in self.masks for value in mask.constants}
+
     @property
     def masked(self) -> set[str]:
         """The names of the values that hold masks for which there is a half number."""
@@ -50,7 +53,7 @@ class Substitutes:
 
     def covers(self, value: Value, user: Node) -> bool:
         """Whether it is decided here what becomes of a constant where `user` reads it."""
-        return user in self.epsilons.get(value, ()) or any(value in mask.constants for mask in self.masks)
+        return value in self._masking or user in self.epsilons.get(value, ())
 
     def unmask(self, keep: Mapping[Node, str]) -> dict[Node, str]:
         """The nodes that must stay in FP32 with a mask, and why. A mask stays as a whole: where it has no substitute,
