@@ -331,8 +331,12 @@ def reduction(n: NodeView, index: int, kind: TensorType) -> Any:
 
 
 def _fold(shapes: Shapes, function: Binary, neutral: int | None, line: list[Any]) -> Any:
-    items = line if neutral is None else [neutral, *line]
-    return reduce(lambda a, b: function(shapes, a, b), items)
+    if neutral is None:
+        return reduce(lambda a, b: function(shapes, a, b), line)
+    sizes = [max(abs(item), 1) for item in line if isinstance(item, int)]
+    if reduce(lambda a, b: function(shapes, a, b), sizes, neutral) > EXACT_IN_DOUBLE:
+        raise Unknown  # ONNX Runtime accumulates in double precision
+    return reduce(lambda a, b: function(shapes, a, b), line, neutral)
 
 
 # -- control flow ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from onnx_opt.validate.engine import Engine
 from onnx_opt.validate.run import CannotLoad, Rejected, Runtime, Unreadable
 from onnx_opt.validate.source import Source
 
+from .noise import ROUNDING, is_undecided
 from .protos import (
     Feed,
     all_nodes,
@@ -35,8 +36,6 @@ from .protos import (
 from .ways import Way
 
 Stage = Callable[[str], object]
-ROUNDING = (1e-3, 2e-3)
-"""Relative tolerances, to the element and to the output's scale: what is wrong in an inexact pass is far beyond."""
 NEGLIGIBLE = 1e-6
 HALF_ROUNDING = (1e-2, 1e-2)
 ENDLESS = "rules undo each other"
@@ -48,8 +47,6 @@ LOST = "Missing Input"
 SENSITIVE = {"LRN"}
 """Kernels of ONNX Runtime whose last bit depends on where in memory the operand lies: a Scan over equal slices shows
 different ones."""
-MOVED = range(8)
-"""Seeds of trials that move weights by a unit in their last place."""
 RUNTIME = Runtime(threads=1, limit=math.inf, reuse=False)
 """Whoever runs the process watches its time. Planned memory is at times taken for a value of another size."""
 
@@ -316,7 +313,7 @@ def _fits(original: Original, number: int, way: Way) -> bool:
 
 def _difference(original: Original, result: bytes, before: list[Any], after: list[Any], way: Way) -> str:
     exact = way.is_exact
-    for value, old, new in zip(original.model.graph.output, before, after, strict=True):
+    for place, (value, old, new) in enumerate(zip(original.model.graph.output, before, after, strict=True)):
         if value.name in original.random or not way.keeps_precision:
             if _form(old) != _form(new):
                 return f"{value.name}: {_form(old)} became {_form(new)}"
@@ -337,7 +334,8 @@ def _difference(original: Original, result: bytes, before: list[Any], after: lis
         if exact and has_half(original.model) and _is_half_rounding(original, result, value.name, old, new):
             continue
         if difference.rounding and (
-            _is_explained(original, result, way) or _is_undecided(original, value.name, old, new)
+            _is_explained(original, result, way)
+            or is_undecided(original.data, original.run, original.outputs, place, old, new)
         ):
             continue
         return f"{value.name}: {difference.problem}{' (exact)' if exact else ''}"
@@ -350,27 +348,6 @@ def _is_explained(original: Original, result: bytes, way: Way) -> bool:
     data = [dict(feed) for number, (feed, row) in rows if row is not None and _fits(original, number, way)]
     before, after = original.disguised(original.data), original.disguised(result)
     return prove(before, after, data=data, samples=0, dims=dict(way.dims)).status != "failed"
-
-
-def _is_undecided(original: Original, name: str, old: Any, new: Any) -> bool:
-    """Whether the original picks other indices or flags itself, as often, when its weights move by the smallest step
-    there is: few channels are too few for the validation to move."""
-    if not isinstance(old, np.ndarray) or old.dtype.kind not in "biu" or old.shape != new.shape:
-        return False
-    place = [value.name for value in original.model.graph.output].index(name)
-    number = next(n for n, row in enumerate(original.outputs) if row is not None and row[place] is old)
-    flips = 0
-    for seed in MOVED:
-        model = onnx.ModelProto.FromString(original.data)
-        rng = np.random.default_rng(seed)
-        for tensor in model.graph.initializer:
-            array = onnx.numpy_helper.to_array(tensor)
-            if array.dtype.kind == "f":
-                towards = np.where(rng.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(np.nextafter(array, towards), tensor.name))
-        row = original.run(model.SerializeToString())[number]
-        flips = max(flips, int((row[place] != old).sum()) if row is not None and row[place].shape == old.shape else 0)
-    return int((old != new).sum()) <= 4 * flips
 
 
 def _is_half_rounding(original: Original, result: bytes, name: str, old: Any, new: Any) -> bool:
