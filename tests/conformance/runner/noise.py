@@ -28,8 +28,9 @@ def is_undecided(
     old: Any,
     new: Any,
 ) -> bool:
-    """Whether the original `data`, which gives `outputs` when it is `run` on each feed, itself moves where the result differs when its weights move by the smallest step there is:
-    few channels are too few for the validation to move. Of integers and flags, a quarter as many may have moved."""
+    """Whether the original `data`, which gives `outputs` when it is `run` on each feed, moves by itself where the result
+    differs, when its weights move by the smallest step there is: few channels are too few for the validation to move.
+    `place` is that of the output. Of integers and flags, a quarter as many may have moved."""
     if not isinstance(old, np.ndarray) or old.dtype.kind == "O" or old.shape != new.shape:
         return False
     moves = np.zeros(old.shape, bool)
