@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from onnx_opt import types
-from onnx_opt.ir import Node, Value
+from onnx_opt.ir import Graph, Node, Value
 from onnx_opt.layout.perms import compose, inverse, is_identity, moves_nothing
 from onnx_opt.layout.views import shape_operand
 from onnx_opt.rewrite import anyof, domain, known, op, opt, require, rest, rule
@@ -112,7 +112,9 @@ FUSED = domain(CONTRIB).FusedMatMul
         FUSED("x", op.Transpose("y", perm="p")).named("product"),
     )
 )
-def transpose_into_fused_matmul(x: Value, y: Value, p: Any, left: Node | None, product: Node, target: Target) -> Any:
+def transpose_into_fused_matmul(
+    x: Value, y: Value, p: Any, left: Node | None, product: Node, target: Target, graph: Graph
+) -> Any:
     """ONNX Runtime's own product of matrices transposes either operand by a flag."""
     require(target.supports("FusedMatMul", CONTRIB), f"{target.name} has no FusedMatMul")
     require(types.is_float(x.elem_type) and x.elem_type != TensorProto.BFLOAT16, "FusedMatMul has no such type")
@@ -120,6 +122,8 @@ def transpose_into_fused_matmul(x: Value, y: Value, p: Any, left: Node | None, p
     require(not any(product.attribute(f"transBatch{side}", 0) for side in "AB"), "its batch dims are moved already")
     require(not in_integers(x, y), INTEGERS)
     require_swap(p, x if left is not None else y)
+    empty = x.rank != y.rank and not all(graph.model.facts.shapes.at_least(dim, 1) for dim in (x.dims or ())[:-2])
+    require(left is None or not empty, "FusedMatMul refuses a batch that may be empty beside a matrix")
     flag = "transA" if left is not None else "transB"
     return FUSED(x, y, **{**product.attrs, flag: int(not product.attribute(flag, 0))})
 

@@ -54,6 +54,14 @@ def _untouched(node: Node, axes: Perm) -> bool:
     return before is not None and after is not None and all(before[axis] == after[axis] for axis in axes)
 
 
+def _reorders_ties(node: Node, perm: Perm) -> str:
+    """Until 13, all dims from the axis on were one, and of its equal elements the first one counts."""
+    start = int(node.attribute("axis", 1)) % len(perm)
+    behind = [axis for axis in perm if axis >= start]
+    keeps = node.version >= 13 or behind == sorted(behind) == list(perm[start:])
+    return "" if keeps else f"{node.op} marks the first of equal elements"
+
+
 def _bound_to_last_axes(node: Node, perm: Perm) -> str:
     return "" if perm[-2:] == (len(perm) - 2, len(perm) - 1) else f"{node.op} works on the last two axes"
 
@@ -121,7 +129,8 @@ ROWS: dict[str, Behaviour] = {
     "DynamicQuantizeLinear": Along(results=(0,)),
     "Expand Tile": Along(per_dim=(LISTED,)),
     "GatherElements": Along(data=(0, 1), axis="axis"),
-    "Hardmax LogSoftmax Softmax": Along(axis="axis", reaches_end=_before(13), best_last=True),
+    "Hardmax": Along(axis="axis", reaches_end=_before(13), best_last=True, refuses=_reorders_ties),
+    "LogSoftmax Softmax": Along(axis="axis", reaches_end=_before(13), best_last=True),
     "LayerNormalization RMSNormalization": NORMALIZED,
     "LpNormalization": Along(axis="axis", best_last=True),
     "MeanVarianceNormalization": Along(axes=Listed("axes")),

@@ -108,6 +108,8 @@ def gemm(scope: Scope, x: Val | None = None) -> Val:
     inner = x.dims[0 if trans_a else 1]
     if inner is None:
         raise Refused("weights of unknown size")
+    if not x.size(0 if trans_a else 1):
+        raise Refused("ONNX Runtime leaves a product over nothing undefined")
     out = draw.integer(1, 4)
     w = scope.const(weights(draw, x.dtype, [out, inner] if trans_b else [inner, out]))
     rows = x.dims[1 if trans_a else 0]

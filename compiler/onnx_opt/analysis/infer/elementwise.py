@@ -22,7 +22,7 @@ LIKE_FIRST = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu", "Clip", "Cos", "Cosh",
     "CumProd", "CumSum", "Elu", "Erf", "Exp", "Floor", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish",
     "Hardmax", "Identity", "InstanceNormalization", "LRN", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization",
-    "MeanVarianceNormalization", "Mish", "Neg", "Not", "PRelu", "Reciprocal", "Relu", "ReverseSequence",
+    "MeanVarianceNormalization", "Mish", "Neg", "Not", "Reciprocal", "Relu", "ReverseSequence",
     "RotaryEmbedding", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus", "Softsign",
     "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu",
 )
@@ -37,6 +37,17 @@ VENDOR_LIKE_FIRST = (
 def like_first(n: NodeView) -> Type | None:
     """The result has the type of the first operand."""
     return n.types[0] if n.types else None
+
+
+@infer("PRelu")
+def prelu(n: NodeView) -> Type | None:
+    """As the first operand. Runtimes stretch that to larger slopes as well, which the specification rules out."""
+    x, slope = n.dims(0), n.dims(1)
+    if x is None or slope is None:
+        return n.types[0]
+    pairs = zip(reversed(x), reversed(slope), strict=False)
+    fits = len(slope) <= len(x) and all(mine != 1 or other == 1 for mine, other in pairs)
+    return n.types[0] if fits else TensorType(n.elem(0), None)
 
 
 @infer("IsNaN", "IsInf", kind=BOOL)
