@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from .registry import draw_sampler, sampler
-from .scope import Refused, Scope, Val
+from .scope import Refused, Scope, Val, free_names
 
 DEEPEST = 2
 NAMED_TYPES = 0.5
@@ -106,12 +106,20 @@ def if_(scope: Scope) -> object:
     branches.append((second, answers))
     if len({value.name for value in answers}) < len(answers):
         raise Refused("one value twice")
+    if _hides_what_is_read(first, second) or _hides_what_is_read(second, first):
+        raise Refused("ONNX Runtime gives a branch what the other one captures by that name")
     graphs = [graph_of(body, outputs, f"branch{i}") for i, (body, outputs) in enumerate(branches)]
     return scope.add(
         helper.make_node(
             "If", [condition.name], [scope.fresh() for _ in wanted], then_branch=graphs[0], else_branch=graphs[1]
         )
     )
+
+
+def _hides_what_is_read(one: Scope, other: Scope) -> bool:
+    """Whether an initializer of a branch has the name of something that the other branch captures."""
+    captured = {name for node in other.nodes for name in free_names(node)} - {value.name for value in other.values}
+    return any(tensor.name in captured for tensor in one.initializers)
 
 
 def _answers(scope: Scope, value: Val, like: Val) -> bool:
