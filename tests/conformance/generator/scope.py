@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 from . import eager
 from .draw import Dims, Draw, dtype_of
 from .eager import Refused
+from .undefined import why_undefined
 
 Attributes = dict[str, Any]
 
@@ -286,6 +287,8 @@ class Scope:
         operands = {value.name: value.values for value in reads}
         constants = frozenset(value.name for value in reads if value.initializer and not value.is_sequence)
         functions = [function.proto for function in plan.functions.values()]
+        if reason := why_undefined(node, operands):
+            raise Refused(reason)
         try:
             columns = eager.run(node, operands, constants, plan.opsets, functions)
         except Refused:
