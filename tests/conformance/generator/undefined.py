@@ -13,10 +13,17 @@ def why_undefined(node: onnx.NodeProto, operands: Mapping[str, Sequence[Any]]) -
     for first in operands.get(node.input[0], ()) if node.input else ():
         if node.op_type in ("MatMul", "Gemm") and first.ndim and first.shape[_summed(node)] == 0:
             return "ONNX Runtime leaves a product over nothing undefined"
-        if node.op_type.startswith("Reduce") and len(node.input) > 1 and node.input[1]:
-            if any(not -first.ndim <= axis < first.ndim for axes in operands[node.input[1]] for axis in axes.ravel()):
-                return "ONNX Runtime does not look at the axes of nothing"
+        if node.op_type.startswith("Reduce") and not all(
+            -first.ndim <= axis < first.ndim for axis in _axes(node, operands)
+        ):
+            return "ONNX Runtime does not look at the axes of nothing"
     return ""
+
+
+def _axes(node: onnx.NodeProto, operands: Mapping[str, Sequence[Any]]) -> list[int]:
+    """What the second operand lists."""
+    listed = operands.get(node.input[1], ()) if len(node.input) > 1 else ()
+    return [int(axis) for array in listed for axis in array.ravel()]
 
 
 def _summed(node: onnx.NodeProto) -> int:
