@@ -32,17 +32,13 @@ _OWN = frozenset(
 """Flags of the plain command whose place is taken here, or that make no sense for many models."""
 
 
-class BatchCommand(optimize.OptimizeCommand):
+class BatchCommand(many.ManyCommand):
     """Takes the flags of the plain command as well."""
+
+    own_section = SECTION
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "PATTERN... -o FOLDER [FLAGS]")
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own = [param for param in self.params if getattr(param, "section", "") == SECTION]
-        with formatter.section("Flags"):
-            formatter.write_dl([record for param in own if (record := param.get_help_record(ctx))])
-            formatter.write_text("and any flag of onnx-opt MODEL: onnx-opt --help")
 
 
 def own_flags() -> list[Flag]:

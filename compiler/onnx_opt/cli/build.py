@@ -34,20 +34,18 @@ the file says.
     fp16 = true"""
 
 
-class BuildCommand(optimize.OptimizeCommand):
+SECTION = "Build"
+
+
+class BuildCommand(many.ManyCommand):
     """Takes the flags of the plain command as well, and remembers in which order they were given."""
+
+    own_section = SECTION
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "[NAME...] [FLAGS]")
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own = [param for param in self.params if getattr(param, "section", "") == SECTION]
-        with formatter.section("Flags"):
-            formatter.write_dl([record for param in own if (record := param.get_help_record(ctx))])
-            formatter.write_text("and any flag of onnx-opt MODEL: onnx-opt --help")
 
-
-SECTION = "Build"
 _OWN = frozenset({"jobs", "cache", "check", "depfile", "as_json", "quiet", "output"})
 """Flags of the plain command whose place is taken here."""
 

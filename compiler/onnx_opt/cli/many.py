@@ -25,6 +25,18 @@ from onnx_opt.cli.progress import Progress
 from onnx_opt.report import human_bytes
 
 
+class ManyCommand(optimize.OptimizeCommand):
+    """A command that takes the flags of the plain one beside its own, those of `own_section`, which its help lists."""
+
+    own_section = ""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = [param for param in self.params if getattr(param, "section", "") == self.own_section]
+        with formatter.section("Flags"):
+            formatter.write_dl([record for param in own if (record := param.get_help_record(ctx))])
+            formatter.write_text("and any flag of onnx-opt MODEL: onnx-opt --help")
+
+
 def compiler() -> Compiler:
     """The plain command, which makes one output."""
     return Compiler(optimize.build(), optimize.pipeline_for, _check_values)
